@@ -1,0 +1,53 @@
+# make run    sets up what it needs, runs the pipeline on generated traffic data, prints the result
+# make test   sets up what it needs, runs every test
+# make check  the inner loop: format, vet, unit tests, race on the core; minutes, offline, no Spark
+GO ?= go
+export CGO_ENABLED ?= 0
+BIN := bin/mayfly
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/mayfly-run/mayfly/internal/cli.version=$(VERSION)
+# Tests that start servers, Spark or browsers of their own want the machine to themselves.
+TESTFLAGS ?= -p 2 -timeout 40m
+
+.PHONY: build run test check lint race generate generated bench conformance setup clean
+
+build:
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mayfly
+
+run: build
+	$(BIN) run
+
+setup: build
+	$(BIN) setup
+
+# Everything: real Spark, real clients, the README's walk-through, the kill test.
+test: lint generated race setup
+	MAYFLY_TEST_ALL=1 $(GO) test $(TESTFLAGS) ./...
+
+check: lint race
+	$(GO) test -short -p 2 ./...
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w): $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+
+# The race detector needs cgo and a C compiler.
+race:
+	CGO_ENABLED=1 $(GO) test -short -race -p 2 ./durable/... ./store/... ./execution/... ./engine/...
+
+generate:
+	$(GO) generate ./internal/awsapi
+
+# Generated code is checked in; this makes it again and compares.
+generated: generate
+	@git diff --exit-code --stat -- internal/awsapi || { echo "internal/awsapi is not what its generator makes: run 'make generate' and commit"; exit 1; }
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
+
+conformance: build
+	$(GO) test -run TestConformance -v ./conformance -args -report ../docs/conformance.md
+
+clean:
+	rm -rf bin .mayfly
