@@ -65,7 +65,8 @@ type RowChange struct {
 // IndexEntry puts a row on an ordered list. Sort is compared as bytes; equal ones are ordered by the row's ID.
 type IndexEntry struct{ Name, Sort string }
 
-// Query asks for rows of one Service and Kind.
+// Query asks for rows of one Service and Kind, in the order of (Account, Region, ID), or with Index of (Account, Region,
+// Sort, ID). An empty Account or Region asks for all of them.
 type Query struct {
 	Account, Region, Service, Kind string
 	Prefix                         string // of the ID; only without Index
@@ -115,7 +116,9 @@ type Receipt struct {
 	Expires time.Time // zero: never
 }
 
-// Batch is committed whole, or not at all.
+// Batch is committed whole, or not at all. Conditions look at what stands before the batch; within it ClearTimers come
+// before SetTimers, and Done after Outbox. A record without its predecessor is an ErrConflict too, so whatever was
+// decided on top of a record that failed fails with it.
 type Batch struct {
 	Record      *Record // nil when only rows change
 	Rows        []RowChange
@@ -125,7 +128,7 @@ type Batch struct {
 	Outbox      []Message
 	Done        []string // keys of outbox messages that need not be repeated
 	Snapshot    []byte   // replaces the entity's snapshot as of Record.Number; a cache, may be dropped
-	Closed      bool     // the entity of Record has ended: not listed by OpenEntities any more
+	Closed      bool     // the entity of Record has ended: OpenEntities omits it until a record without Closed reopens it
 }
 
 // Store is what the engines bring: sqlite, memory, later postgres.
