@@ -1,0 +1,209 @@
+package launch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// follow reports the execution until it ends and returns its last description.
+func (r *Run) follow(ctx context.Context, arn string) (map[string]any, error) {
+	r.view.Execution = arn
+	for {
+		d, err := r.call(ctx, "states", "DescribeExecution", map[string]any{"executionArn": arn})
+		if err != nil {
+			return nil, err
+		}
+		events, err := r.history(ctx, arn)
+		if err != nil {
+			return nil, err
+		}
+		r.view.Status, r.view.States = text(d["status"]), Tree(events)
+		if err := r.nested(ctx, r.view.States, events); err != nil {
+			return nil, err
+		}
+		if err := r.clusters(ctx, events); err != nil {
+			return nil, err
+		}
+		ended := text(d["status"]) != "RUNNING"
+		r.view.Fraction = fraction(r.view.Clusters, len(r.Modes), ended)
+		r.report("run", "%s", r.doing())
+		if ended {
+			return d, nil
+		}
+		if err := r.pause(ctx, r.Poll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// doing names what the run waits for at the moment.
+func (r *Run) doing() string {
+	for _, c := range r.view.Clusters {
+		for _, s := range c.Steps {
+			if s.State == "RUNNING" {
+				return s.Name + " runs on " + c.ID
+			}
+		}
+	}
+	for _, s := range slices.Backward(r.view.States) {
+		if s.Exited.IsZero() {
+			return s.Name
+		}
+	}
+	return strings.ToLower(r.view.Status)
+}
+
+func (r *Run) history(ctx context.Context, arn string) ([]map[string]any, error) {
+	var events []map[string]any
+	in := map[string]any{"executionArn": arn, "maxResults": int64(1000), "includeExecutionData": true}
+	for {
+		out, err := r.call(ctx, "states", "GetExecutionHistory", in)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list(out["events"]) {
+			events = append(events, object(e))
+		}
+		next := text(out["nextToken"])
+		if next == "" {
+			return events, nil
+		}
+		in["nextToken"] = next
+	}
+}
+
+// nested hangs the inner executions below the states that started them: an inner execution carries the outer one's
+// ARN in its input, and stands under the callback state that was open when it began.
+func (r *Run) nested(ctx context.Context, states []*State, _ []map[string]any) error {
+	inner := r.outputs["InnerStateMachineArn"]
+	if inner == "" {
+		return nil
+	}
+	out, err := r.call(ctx, "states", "ListExecutions", map[string]any{"stateMachineArn": inner, "maxResults": int64(100)})
+	if err != nil {
+		return err
+	}
+	for _, x := range list(out["executions"]) {
+		began := instant(at(x, "startDate"))
+		if began.Before(r.started) {
+			continue
+		}
+		arn := text(at(x, "executionArn"))
+		holder := waiting(states, func(s *State) bool {
+			return s.Type == "Task" && !began.Before(s.Entered) && (s.Exited.IsZero() || !began.After(s.Exited))
+		})
+		if holder == nil || holder.Execution != "" && holder.Execution != arn {
+			continue
+		}
+		events, err := r.history(ctx, arn)
+		if err != nil {
+			return err
+		}
+		holder.Execution, holder.States = arn, Tree(events)
+	}
+	return nil
+}
+
+// waiting finds the innermost visit that fits.
+func waiting(states []*State, fits func(*State) bool) *State {
+	for _, s := range states {
+		if found := waiting(s.States, fits); found != nil {
+			return found
+		}
+		if fits(s) {
+			return s
+		}
+	}
+	return nil
+}
+
+var clusterID = regexp.MustCompile(`j-[A-Z0-9]{8,20}`)
+
+// clusters describes the clusters that belong to the execution: those of the stack that it made.
+func (r *Run) clusters(ctx context.Context, events []map[string]any) error {
+	ids := map[string]bool{}
+	for _, e := range events {
+		for key, v := range e {
+			if strings.HasSuffix(key, "EventDetails") {
+				for _, field := range []string{"output", "input"} {
+					for _, id := range clusterID.FindAllString(text(at(v, field)), -1) {
+						ids[id] = true
+					}
+				}
+			}
+		}
+	}
+	out, err := r.call(ctx, "elasticmapreduce", "ListClusters", map[string]any{"CreatedAfter": r.started})
+	if err != nil {
+		return err
+	}
+	var found []*Cluster
+	for _, c := range slices.Backward(list(out["Clusters"])) { // newest first
+		id, name := text(at(c, "Id")), text(at(c, "Name"))
+		if !ids[id] && !strings.HasPrefix(name, r.modelName()) {
+			continue
+		}
+		cluster := &Cluster{
+			ID: id, Name: name, State: text(at(c, "Status", "State")), Reason: text(at(c, "Status", "StateChangeReason", "Message")),
+			Created: instant(at(c, "Status", "Timeline", "CreationDateTime")),
+			Ready:   instant(at(c, "Status", "Timeline", "ReadyDateTime")),
+			Ended:   instant(at(c, "Status", "Timeline", "EndDateTime")),
+		}
+		if err := r.steps(ctx, cluster); err != nil {
+			return err
+		}
+		found = append(found, cluster)
+	}
+	r.view.Clusters = found
+	return nil
+}
+
+func (r *Run) steps(ctx context.Context, c *Cluster) error {
+	out, err := r.call(ctx, "elasticmapreduce", "ListSteps", map[string]any{"ClusterId": c.ID})
+	if err != nil {
+		return err
+	}
+	for _, s := range slices.Backward(list(out["Steps"])) { // newest first
+		step := &Step{
+			ID: text(at(s, "Id")), Name: text(at(s, "Name")), State: text(at(s, "Status", "State")),
+			Created: instant(at(s, "Status", "Timeline", "CreationDateTime")),
+			Started: instant(at(s, "Status", "Timeline", "StartDateTime")),
+			Ended:   instant(at(s, "Status", "Timeline", "EndDateTime")),
+			Reason:  text(at(s, "Status", "FailureDetails", "Message")),
+			Log:     text(at(s, "Status", "FailureDetails", "LogFile")),
+		}
+		if step.State == "RUNNING" || step.State == "FAILED" {
+			step.Tail = r.tail(ctx, c.ID, step.ID, 3)
+		}
+		c.Steps = append(c.Steps, step)
+	}
+	return nil
+}
+
+// tail reads the last lines of a step's stderr from Mayfly; on an endpoint that has no such page there is none.
+func (r *Run) tail(ctx context.Context, cluster, step string, lines int) []string {
+	u := fmt.Sprintf("%s/_mayfly/emr/%s/steps/%s/stderr?offset=-4096", r.Endpoint, url.PathEscape(cluster), url.PathEscape(step))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := r.HTTP.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return nil
+	}
+	all := strings.Split(strings.TrimRight(string(body), "\n"), "\n")
+	return all[max(0, len(all)-lines):]
+}
+
+func (r *Run) modelName() string { return "MayflyRun" }
