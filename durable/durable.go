@@ -85,9 +85,16 @@ type Kind[S, I, F, C any] struct {
 	Timer    func(name string) I
 	Continue func() I // nil for kinds that never say More
 	// Committed runs after each commit with the facts, on the entity's partition; it must not block. For wake-ups.
+	// s may be ahead of facts already: use it to find out who to wake, and say nothing of it to the outside.
 	Committed func(id store.ID, s *S, facts []F)
 	// Opened runs at Start for each entity that is not closed, after recovery, and may return an input for it.
 	Opened func(ctx context.Context, id store.ID, s *S) *I
+	// Broken says what becomes of an entity whose Decide failed on an input, with an error or a panic: the returned
+	// input is decided in its place, on the state as it was before. It may be nil, and may return nil: the input's
+	// sender then gets the error, while a timer, a result or a message is tried again after a pause.
+	Broken func(id store.ID, err error) *I
+	// Parallel bounds how many commands of the kind are carried out at once; 0 means 1024.
+	Parallel int
 	// MarshalState and UnmarshalState let the loop keep snapshots; without them it always folds the whole journal.
 	MarshalState   func(s *S) ([]byte, error)
 	UnmarshalState func(id store.ID, b []byte) (*S, error)
