@@ -25,3 +25,6 @@ func (System) Now() time.Time { return time.Now().UTC() }
 
 // AfterFunc is time.AfterFunc.
 func (System) AfterFunc(d time.Duration, f func()) Timer { return time.AfterFunc(d, f) }
+
+// Seconds is a duration of s seconds.
+func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
