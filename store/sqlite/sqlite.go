@@ -203,8 +203,26 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Found, error) 
 	if q.Index != "" {
 		column, prefix = "i.sort", q.SortPrefix
 	}
+	// Within one account and region a cursor is a lower bound of the index itself, and must be the only one: SQLite
+	// seeks to one bound and filters by the others, so with the prefix as well a page would begin at the prefix.
+	seek := ""
+	if q.After != "" && q.Account != "" && q.Region != "" && q.Index == "" && !q.Descending {
+		at, err := store.SplitCursor(q.After)
+		if err != nil {
+			return nil, err
+		}
+		if at[0] == q.Account && at[1] == q.Region && at[3] >= prefix {
+			seek = at[3]
+		}
+	}
+	if seek != "" {
+		where(" AND i.id > ?", seek)
+		q.After = ""
+	}
 	if prefix != "" {
-		where(" AND "+column+" >= ?", prefix)
+		if seek == "" {
+			where(" AND "+column+" >= ?", prefix)
+		}
 		if end := successor(prefix); end != "" {
 			where(" AND "+column+" < ?", end)
 		}
