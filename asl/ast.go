@@ -36,7 +36,7 @@ func (m *StateMachine) BlockAt(pointer string) *Block { return m.blocks[pointer]
 
 // Block is one StartAt with its States: of the machine, a branch or an item processor. Variables belong to a block.
 type Block struct {
-	Pointer string // where it stands: "" for the machine, "/States/P/Branches/0", "/States/M/ItemProcessor"
+	Pointer string // where it stands: "" for the machine, "/States/P/Branches[0]", "/States/M/ItemProcessor"
 	Pos     Pos
 	StartAt string
 	Order   []string // the names as they are written
@@ -251,7 +251,7 @@ type Diagnostic struct {
 // String is the diagnostic as AWS writes it into an InvalidDefinition.
 func (d Diagnostic) String() string { return d.Code + ": " + d.Message + " at " + d.Pointer }
 
-// Pointer appends names and indexes to a pointer. AWS escapes nothing in its locations.
+// appendPointer appends names and indexes to a pointer. AWS escapes nothing in its locations.
 func appendPointer(pointer string, parts ...any) string {
 	var b strings.Builder
 	b.WriteString(pointer)

@@ -1,5 +1,17 @@
 package asl
 
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mayfly-run/mayfly/asl/jsonpath"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+)
+
 // ParseOptions say what a definition is for.
 type ParseOptions struct {
 	Express bool
@@ -7,5 +19,826 @@ type ParseOptions struct {
 	Resource func(arn string) error
 }
 
+// Codes of diagnostics, as AWS names them.
+const (
+	CodeInvalidJSON     = "INVALID_JSON_DESCRIPTION"
+	CodeSchema          = "SCHEMA_VALIDATION_FAILED"
+	CodeMissingEnd      = "MISSING_END_STATE"
+	CodeDuplicateName   = "DUPLICATE_STATE_NAME"
+	CodeInvalidName     = "INVALID_STATE_NAME"
+	CodeMissingTarget   = "MISSING_TRANSITION_TARGET"
+	CodeNoDollar        = "NO_DOLLAR"
+	CodeResultIsStatic  = "PASS_RESULT_IS_STATIC"
+	CodeTooDeeplyNested = "TOO_DEEPLY_NESTED"
+)
+
+const (
+	maxStateName = 80
+	maxNesting   = 100 // States blocks within one another; AWS does not publish its number
+)
+
 // Parse reads a definition. The machine is nil when a diagnostic is an error; warnings may come with a machine.
-func Parse(text []byte, o ParseOptions) (*StateMachine, []Diagnostic) { panic("asl: not yet") }
+func Parse(text []byte, o ParseOptions) (*StateMachine, []Diagnostic) {
+	p := &parser{text: text, o: o, names: map[string]bool{}, machine: &StateMachine{Text: text, QueryLanguage: JSONPath, blocks: map[string]*Block{}}}
+	root, err := jsonvalue.ParseWith(text, jsonvalue.Options{Positions: true, Duplicate: func(name string, offset int) {
+		p.report(Diagnostic{Pos: p.pos(offset), Pointer: "/", Code: CodeInvalidJSON, Severity: SeverityError, Message: fmt.Sprintf("Duplicate field '%s'", name)})
+	}})
+	switch {
+	case err != nil:
+		offset := 0
+		if e, ok := err.(*jsonvalue.SyntaxError); ok {
+			offset = e.Offset
+		}
+		p.report(Diagnostic{Pos: p.pos(offset), Pointer: "/", Code: CodeInvalidJSON, Severity: SeverityError, Message: JacksonText(text, err)})
+	case root.Kind() != jsonvalue.KindObject:
+		p.report(Diagnostic{Pos: p.pos(0), Pointer: "/", Code: CodeInvalidJSON, Severity: SeverityError, Message: "Definition must be a valid JSON object"})
+	default:
+		p.top(root)
+	}
+	sort.SliceStable(p.diags, func(i, j int) bool {
+		a, b := p.diags[i].Pos, p.diags[j].Pos
+		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
+	})
+	if slices.ContainsFunc(p.diags, func(d Diagnostic) bool { return d.Severity == SeverityError }) {
+		return nil, p.diags
+	}
+	return p.machine, p.diags
+}
+
+type parser struct {
+	text    []byte
+	newline []int // offsets after each newline
+	o       ParseOptions
+	diags   []Diagnostic
+	machine *StateMachine
+	names   map[string]bool
+	depth   int
+	outer   []map[string]bool // variables that the blocks around assign
+}
+
+func (p *parser) pos(offset int) Pos {
+	if p.newline == nil {
+		p.newline = []int{0}
+		for i, c := range p.text {
+			if c == '\n' {
+				p.newline = append(p.newline, i+1)
+			}
+		}
+	}
+	line := sort.SearchInts(p.newline, offset+1)
+	return Pos{line, offset - p.newline[line-1] + 1}
+}
+
+func (p *parser) report(d Diagnostic) {
+	if len(p.diags) < 1000 {
+		p.diags = append(p.diags, d)
+	}
+}
+
+func (p *parser) fail(at jsonvalue.Value, pointer, code, format string, args ...any) {
+	p.report(Diagnostic{Pos: p.pos(at.Offset()), Pointer: pointer, Code: code, Severity: SeverityError, Message: fmt.Sprintf(format, args...)})
+}
+
+func (p *parser) schema(at jsonvalue.Value, pointer, format string, args ...any) {
+	p.fail(at, pointer, CodeSchema, format, args...)
+}
+
+// object is a JSON object of the definition that is read by its schema.
+type object struct {
+	p       *parser
+	v       jsonvalue.Value
+	pointer string
+}
+
+func (o object) at(name string) string {
+	if o.pointer == "" || o.pointer == "/" {
+		return "/" + name
+	}
+	return o.pointer + "/" + name
+}
+
+func (o object) root() string {
+	if o.pointer == "" {
+		return "/"
+	}
+	return o.pointer
+}
+
+// closed reports all fields that are not in one of the lists.
+func (o object) closed(lists ...[]string) {
+	for key := range o.v.Keyed() {
+		name := key.Str()
+		if slices.ContainsFunc(lists, func(l []string) bool { return slices.Contains(l, name) }) {
+			continue
+		}
+		switch {
+		case slices.Contains(jsonataFields, name):
+			o.p.schema(key, o.at(name), "The field '%s' belongs to the query language JSONata, which is not supported yet", name)
+		case slices.Contains(distributedFields, name):
+			o.p.schema(key, o.at(name), "The field '%s' belongs to Distributed Map, which is not supported yet", name)
+		default:
+			o.p.schema(key, o.at(name), "Field '%s' is not supported", name)
+		}
+	}
+}
+
+// required reports the fields that are missing.
+func (o object) required(names ...string) {
+	var missing []string
+	for _, n := range names {
+		if o.v.Member(n).IsZero() {
+			missing = append(missing, n)
+		}
+	}
+	if missing != nil {
+		o.p.schema(o.v, o.root(), "These fields are required: [%s]", strings.Join(missing, ", "))
+	}
+}
+
+// oneOf reports when more than one of the fields is there, or none and need is set.
+func (o object) oneOf(need bool, names ...string) {
+	n := 0
+	for _, name := range names {
+		if !o.v.Member(name).IsZero() {
+			n++
+		}
+	}
+	if n > 1 {
+		o.p.schema(o.v, o.root(), "Only one of these fields may be set: [%s]", strings.Join(names, ", "))
+	}
+	if n == 0 && need {
+		o.p.schema(o.v, o.root(), "One of these fields is required: [%s]", strings.Join(names, ", "))
+	}
+}
+
+// kind is the member when it is there and of the kind; another kind is reported.
+func (o object) kind(name string, k jsonvalue.Kind) jsonvalue.Value {
+	v := o.v.Member(name)
+	if !v.IsZero() && v.Kind() != k {
+		title := map[jsonvalue.Kind]string{jsonvalue.KindBool: "Boolean", jsonvalue.KindNumber: "Number", jsonvalue.KindString: "String", jsonvalue.KindArray: "Array", jsonvalue.KindObject: "Object"}[k]
+		o.p.schema(v, o.at(name), "Expected value of type %s", title)
+		return jsonvalue.Value{}
+	}
+	return v
+}
+
+func (o object) str(name string) string { return o.kind(name, jsonvalue.KindString).Str() }
+
+func (o object) integer(name string, otherwise, low, high int64) int64 {
+	v := o.v.Member(name)
+	if v.IsZero() {
+		return otherwise
+	}
+	n, ok := v.Int()
+	switch {
+	case !ok:
+		o.p.schema(v, o.at(name), "Expected value of type Integer")
+	case n < low:
+		o.p.schema(v, o.at(name), "Value is less than the minimum of %d", low)
+	case n > high:
+		o.p.schema(v, o.at(name), "Value is greater than the maximum of %d", high)
+	default:
+		return n
+	}
+	return otherwise
+}
+
+func (o object) path(name string) *jsonpath.Path {
+	v := o.kind(name, jsonvalue.KindString)
+	if v.IsZero() {
+		return nil
+	}
+	path, err := jsonpath.Parse(v.Str())
+	if err != nil {
+		o.p.schema(v, o.at(name), "Value is not a valid JSONPath: %v", err)
+	}
+	return path
+}
+
+func (o object) pathField(name string) PathField {
+	if o.v.Member(name).Kind() == jsonvalue.KindNull {
+		return PathField{Null: true}
+	}
+	return PathField{Path: o.path(name)}
+}
+
+func (o object) resultPath() ResultPath {
+	const name = "ResultPath"
+	if o.v.Member(name).Kind() == jsonvalue.KindNull {
+		return ResultPath{Null: true}
+	}
+	v := o.kind(name, jsonvalue.KindString)
+	if v.IsZero() {
+		return ResultPath{}
+	}
+	steps, err := jsonpath.ParseReference(v.Str())
+	if err != nil {
+		o.p.schema(v, o.at(name), "Value is not a Reference Path: %v", err)
+	}
+	return ResultPath{Text: v.Str(), Steps: steps}
+}
+
+// template reads a payload template: an object or an array.
+func (o object) template(name string) *Template {
+	v := o.v.Member(name)
+	if v.IsZero() {
+		return nil
+	}
+	if k := v.Kind(); k != jsonvalue.KindObject && k != jsonvalue.KindArray {
+		o.p.schema(v, o.at(name), "Expected value of type Object")
+		return nil
+	}
+	o.p.lookForDollar(v, o.at(name))
+	return compileTemplate(v, func(field string, at jsonvalue.Value, err error) {
+		if err == errRepeated {
+			o.p.schema(at, o.at(name), "The field '%s' is given twice, with and without '.$'", strings.TrimSuffix(field, ".$"))
+			return
+		}
+		o.p.schema(at, o.at(name), "The value for the field '%s' must be a valid JSONPath or a valid intrinsic function call", field)
+	})
+}
+
+// lookForDollar warns of constants that look like paths.
+func (p *parser) lookForDollar(v jsonvalue.Value, pointer string) {
+	if v.Kind() == jsonvalue.KindArray {
+		for m := range v.Elements() {
+			p.lookForDollar(m, pointer)
+		}
+		return
+	}
+	for name, m := range v.Members() {
+		if m.Kind() == jsonvalue.KindString {
+			if s := m.Str(); !strings.HasSuffix(name, ".$") && (strings.HasPrefix(s, "$.") || strings.HasPrefix(s, "$$.") || strings.HasPrefix(s, "States.") && strings.HasSuffix(s, ")")) {
+				p.report(Diagnostic{Pos: p.pos(m.Offset()), Pointer: pointer, Code: CodeNoDollar, Severity: SeverityWarning,
+					Message: fmt.Sprintf("The value of the field '%s' looks like a path, but the name of the field does not end in '.$'", name)})
+			}
+			continue
+		}
+		p.lookForDollar(m, pointer)
+	}
+}
+
+func (o object) assign() *Template {
+	v := o.kind("Assign", jsonvalue.KindObject)
+	if v.IsZero() {
+		return nil
+	}
+	for key := range v.Keyed() {
+		name := strings.TrimSuffix(key.Str(), ".$")
+		switch {
+		case name == "states":
+			o.p.schema(key, o.at("Assign"), "The variable name 'states' is reserved")
+		case !jsonpath.IsIdentifier(name) || utf8.RuneCountInString(name) > 80:
+			o.p.schema(key, o.at("Assign"), "'%s' is not a valid variable name", name)
+		case slices.ContainsFunc(o.p.outer[:max(0, len(o.p.outer)-1)], func(names map[string]bool) bool { return names[name] }):
+			o.p.schema(key, o.at("Assign"), "The variable '%s' is assigned in an outer scope and cannot be assigned here", name)
+		}
+	}
+	return o.template("Assign")
+}
+
+var (
+	jsonataFields     = []string{"Arguments", "Output", "Items", "Condition"}
+	distributedFields = []string{"ItemReader", "ItemBatcher", "ResultWriter", "Label", "ToleratedFailureCount", "ToleratedFailureCountPath",
+		"ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
+
+	commonFields = []string{"Type", "Comment", "QueryLanguage"}
+	flowFields   = []string{"Next", "End"}
+	pathFields   = []string{"InputPath", "OutputPath"}
+	workFields   = []string{"ResultSelector", "ResultPath", "Retry", "Catch", "Parameters", "Assign"}
+	typeNames    = []string{"Task", "Wait", "Pass", "Succeed", "Fail", "Choice", "Parallel", "Map"}
+)
+
+func (p *parser) top(v jsonvalue.Value) {
+	o := object{p, v, ""}
+	o.required("States", "StartAt")
+	o.closed([]string{"Comment", "Version", "StartAt", "States", "TimeoutSeconds", "QueryLanguage"})
+	m := p.machine
+	m.Comment, m.Version = o.str("Comment"), o.str("Version")
+	m.TimeoutSeconds = o.integer("TimeoutSeconds", 0, 1, maxSeconds)
+	if m.Version != "" && m.Version != "1.0" {
+		p.schema(v.Member("Version"), "/Version", "The field 'Version' should have one of these values: [1.0]")
+	}
+	switch language := o.language(); language {
+	case JSONata:
+		p.schema(v.Member("QueryLanguage"), "/QueryLanguage", "The query language JSONata is not supported yet")
+		return
+	}
+	p.block(o, &m.Block)
+}
+
+// language is the QueryLanguage of an object, "" when it has none.
+func (o object) language() QueryLanguage {
+	v := o.kind("QueryLanguage", jsonvalue.KindString)
+	l := QueryLanguage(v.Str())
+	if !v.IsZero() && l != JSONPath && l != JSONata {
+		o.p.schema(v, o.at("QueryLanguage"), "The field 'QueryLanguage' should have one of these values: [JSONPath, JSONata]")
+		return JSONPath
+	}
+	return l
+}
+
+// block reads StartAt and States of o.
+func (p *parser) block(o object, b *Block) {
+	*b = Block{Pointer: o.pointer, Pos: p.pos(o.v.Offset()), StartAt: o.str("StartAt"), States: map[string]State{}}
+	p.machine.blocks[b.Pointer] = b
+	states := o.kind("States", jsonvalue.KindObject)
+	if states.IsZero() {
+		return
+	}
+	if p.depth++; p.depth > maxNesting {
+		p.fail(o.v, o.root(), CodeTooDeeplyNested, "States are nested deeper than %d", maxNesting)
+		p.depth--
+		return
+	}
+	defer func() { p.depth-- }()
+	if states.Len() == 0 {
+		p.schema(states, o.at("States"), "Value cannot be empty")
+		return
+	}
+	p.outer = append(p.outer, assigned(states))
+	defer func() { p.outer = p.outer[:len(p.outer)-1] }()
+	for key, v := range states.Keyed() {
+		name := key.Str()
+		pointer := o.at("States") + "/" + name
+		if n := utf8.RuneCountInString(name); n == 0 || n > maxStateName {
+			p.fail(key, pointer, CodeInvalidName, "A state name has 1 to %d characters", maxStateName)
+		}
+		if p.names[name] {
+			p.fail(key, pointer, CodeDuplicateName, "Duplicate State name: %s", name)
+		}
+		p.names[name] = true
+		if v.Kind() != jsonvalue.KindObject {
+			p.schema(v, pointer, "Expected value of type Object")
+			continue
+		}
+		b.Order = append(b.Order, name)
+		b.States[name] = p.state(name, object{p, v, pointer})
+	}
+	p.flow(o, b, states)
+}
+
+// assigned are the variables that the states of a block assign, inner blocks left out.
+func assigned(states jsonvalue.Value) map[string]bool {
+	names := map[string]bool{}
+	add := func(v jsonvalue.Value) {
+		for name := range v.Member("Assign").Members() {
+			names[strings.TrimSuffix(name, ".$")] = true
+		}
+	}
+	for _, s := range states.Members() {
+		add(s)
+		for _, list := range []string{"Choices", "Catch"} {
+			for m := range s.Member(list).Elements() {
+				add(m)
+			}
+		}
+	}
+	return names
+}
+
+// edge is a transition that the definition names.
+type edge struct {
+	at      jsonvalue.Value
+	pointer string
+	field   string
+	to      string
+}
+
+// edges are all transitions out of a state, whatever its type and query language.
+func (o object) edges() []edge {
+	var out []edge
+	add := func(o object, field string) {
+		if v := o.v.Member(field); v.Kind() == jsonvalue.KindString {
+			out = append(out, edge{v, o.at(field), field, v.Str()})
+		}
+	}
+	add(o, "Next")
+	add(o, "Default")
+	for _, list := range []string{"Choices", "Catch"} {
+		i := 0
+		for m := range o.v.Member(list).Elements() {
+			add(object{o.p, m, fmt.Sprintf("%s[%d]", o.at(list), i)}, "Next")
+			i++
+		}
+	}
+	return out
+}
+
+// flow checks that transitions lead somewhere, that every state can be reached, and that the block can end.
+func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
+	if b.StartAt != "" && b.States[b.StartAt] == nil && states.Member(b.StartAt).IsZero() {
+		p.fail(o.v.Member("StartAt"), o.at("StartAt"), CodeMissingTarget, "Missing 'StartAt' target: %s", b.StartAt)
+	}
+	targets := map[string][]string{}
+	known := true
+	for name, v := range states.Members() {
+		s := object{p, v, o.at("States") + "/" + name}
+		for _, e := range s.edges() {
+			if states.Member(e.to).IsZero() {
+				known = false
+				p.fail(e.at, e.pointer, CodeMissingTarget, "Missing '%s' target: %s", e.field, e.to)
+			}
+			targets[name] = append(targets[name], e.to)
+		}
+	}
+	reached := map[string]bool{b.StartAt: true}
+	ends := false
+	for queue := []string{b.StartAt}; len(queue) > 0; queue = queue[1:] {
+		v := states.Member(queue[0])
+		t := v.Member("Type").Str()
+		ends = ends || v.Member("End").Bool() || t == "Succeed" || t == "Fail"
+		for _, to := range targets[queue[0]] {
+			if !reached[to] {
+				reached[to] = true
+				queue = append(queue, to)
+			}
+		}
+	}
+	if b.StartAt == "" || states.Member(b.StartAt).IsZero() {
+		return
+	}
+	for key := range states.Keyed() {
+		if name := key.Str(); !reached[name] {
+			p.fail(key, o.at("States")+"/"+name, CodeMissingTarget, "State \"%s\" is not reachable.", name)
+		}
+	}
+	if !ends && known {
+		p.fail(states, o.at("States"), CodeMissingEnd, "No state that can be reached ends the workflow")
+	}
+}
+
+func (p *parser) state(name string, o object) State {
+	c := Common{Name: name, Pos: p.pos(o.v.Offset()), Pointer: o.pointer, QueryLanguage: JSONPath, Type: o.str("Type"), Comment: o.str("Comment")}
+	if o.v.Member("Type").IsZero() {
+		o.required("Type")
+		return &PassState{Common: c}
+	}
+	if !slices.Contains(typeNames, c.Type) {
+		p.schema(o.v.Member("Type"), o.at("Type"), "The field 'Type' should have one of these values: [%s]", strings.Join(typeNames, ", "))
+		return &PassState{Common: c}
+	}
+	if o.language() == JSONata {
+		p.schema(o.v.Member("QueryLanguage"), o.at("QueryLanguage"), "The query language JSONata is not supported yet")
+		return &PassState{Common: c}
+	}
+	if c.Type != "Choice" && c.Type != "Succeed" && c.Type != "Fail" {
+		c.Next = o.str("Next")
+		c.End = o.kind("End", jsonvalue.KindBool).Bool()
+		switch {
+		case c.End && c.Next != "":
+			p.schema(o.v, o.pointer, "Only one of these fields may be set: [Next, End]")
+		case !c.End && o.v.Member("Next").IsZero():
+			p.schema(o.v, o.pointer, "One of these fields is required: [Next, End]")
+		}
+	}
+	if c.Type != "Fail" {
+		c.InputPath, c.OutputPath = o.pathField("InputPath"), o.pathField("OutputPath")
+		if c.Type != "Succeed" {
+			c.Assign = o.assign()
+		}
+	}
+	switch c.Type {
+	case "Task":
+		return p.task(c, o)
+	case "Pass":
+		o.closed(commonFields, flowFields, pathFields, []string{"Parameters", "Result", "ResultPath", "Assign"})
+		s := &PassState{Common: c, Parameters: o.template("Parameters"), Result: o.v.Member("Result"), ResultPath: o.resultPath()}
+		if !s.Result.IsZero() {
+			p.staticResult(s.Result, o.at("Result"))
+			s.Result = jsonvalue.MustParse(s.Result.String()) // without the definition's bytes
+		}
+		return s
+	case "Wait":
+		return p.wait(c, o)
+	case "Choice":
+		return p.choice(c, o)
+	case "Succeed":
+		o.closed(commonFields, pathFields)
+		return &SucceedState{c}
+	case "Fail":
+		o.closed(commonFields, []string{"Error", "Cause", "ErrorPath", "CausePath"})
+		o.oneOf(false, "Error", "ErrorPath")
+		o.oneOf(false, "Cause", "CausePath")
+		return &FailState{Common: c, Error: o.str("Error"), Cause: o.str("Cause"), ErrorPath: o.stringExpression("ErrorPath"), CausePath: o.stringExpression("CausePath")}
+	case "Parallel":
+		o.closed(commonFields, flowFields, pathFields, workFields, []string{"Branches"})
+		o.required("Branches")
+		s := &ParallelState{Common: c, Work: p.work(o)}
+		branches := o.kind("Branches", jsonvalue.KindArray)
+		if !branches.IsZero() && branches.Len() == 0 {
+			p.schema(branches, o.at("Branches"), "Value cannot be empty")
+		}
+		i := 0
+		for v := range branches.Elements() {
+			b := object{p, v, fmt.Sprintf("%s[%d]", o.at("Branches"), i)}
+			i++
+			if v.Kind() != jsonvalue.KindObject {
+				p.schema(v, b.pointer, "Expected value of type Object")
+				continue
+			}
+			b.required("States", "StartAt")
+			b.closed([]string{"StartAt", "States", "Comment"})
+			s.Branches = append(s.Branches, &Block{})
+			p.block(b, s.Branches[len(s.Branches)-1])
+		}
+		return s
+	}
+	return p.mapState(c, o)
+}
+
+// staticResult warns of paths in a Result, which AWS takes as they are.
+func (p *parser) staticResult(v jsonvalue.Value, pointer string) {
+	for name, m := range v.Members() {
+		if strings.HasSuffix(name, ".$") {
+			p.report(Diagnostic{Pos: p.pos(m.Offset()), Pointer: pointer, Code: CodeResultIsStatic, Severity: SeverityWarning,
+				Message: fmt.Sprintf("The Result of a Pass state is static: the field '%s' is not evaluated", name)})
+		}
+		p.staticResult(m, pointer)
+	}
+}
+
+func (o object) stringExpression(name string) *Expression {
+	v := o.kind(name, jsonvalue.KindString)
+	if v.IsZero() {
+		return nil
+	}
+	e, err := ParseExpression(v.Str())
+	if err != nil || e.call != nil && !e.call.ReturnsString() {
+		o.p.schema(v, o.at(name), "The value for the field '%s' must be a valid JSONPath or a valid intrinsic function call that returns a string", name)
+		return nil
+	}
+	return e
+}
+
+var activityARN = regexp.MustCompile(`^arn:[^:]+:states:[^:]+:[^:]+:activity:`)
+
+func (p *parser) task(c Common, o object) State {
+	o.closed(commonFields, flowFields, pathFields, workFields, []string{"Resource", "Credentials", "TimeoutSeconds", "TimeoutSecondsPath", "HeartbeatSeconds", "HeartbeatSecondsPath"})
+	o.required("Resource")
+	s := &TaskState{Common: c, Work: p.work(o), Resource: o.str("Resource"),
+		TimeoutSeconds: o.integer("TimeoutSeconds", 0, 1, maxSeconds), TimeoutSecondsPath: o.path("TimeoutSecondsPath"),
+		HeartbeatSeconds: o.integer("HeartbeatSeconds", 0, 1, maxSeconds), HeartbeatSecondsPath: o.path("HeartbeatSecondsPath")}
+	o.oneOf(false, "TimeoutSeconds", "TimeoutSecondsPath")
+	o.oneOf(false, "HeartbeatSeconds", "HeartbeatSecondsPath")
+	if s.TimeoutSeconds > 0 && s.HeartbeatSeconds >= s.TimeoutSeconds {
+		p.schema(o.v.Member("HeartbeatSeconds"), o.at("HeartbeatSeconds"), "HeartbeatSeconds must be smaller than TimeoutSeconds")
+	}
+	if v := o.kind("Credentials", jsonvalue.KindObject); !v.IsZero() {
+		if v.Member("RoleArn").IsZero() && v.Member("RoleArn.$").IsZero() {
+			p.schema(v, o.at("Credentials"), "The field 'RoleArn' is required but was missing")
+		} else {
+			object{p, v, o.at("Credentials")}.closed([]string{"RoleArn", "RoleArn.$"})
+		}
+		if r := v.Member("RoleArn"); !r.IsZero() && r.Kind() != jsonvalue.KindString {
+			p.schema(r, o.at("Credentials")+"/RoleArn", "Expected value of type String")
+		}
+		s.Credentials = o.template("Credentials")
+	}
+	if r := o.v.Member("Resource"); r.Kind() == jsonvalue.KindString {
+		at := o.at("Resource")
+		service := strings.Contains(s.Resource, ":states:::")
+		switch {
+		case !strings.HasPrefix(s.Resource, "arn:") || strings.Count(s.Resource, ":") < 5:
+			p.schema(r, at, "Value is not a valid resource ARN")
+		case p.o.Express && service && strings.HasSuffix(s.Resource, ".waitForTaskToken"):
+			// AWS: two blanks before "at", recorded in sfn_api_express.json (test_illegal_callbacks)
+			p.schema(r, at, "Express state machine does not support '.waitForTaskToken' service integration ")
+		case p.o.Express && service && (strings.HasSuffix(s.Resource, ".sync") || strings.HasSuffix(s.Resource, ".sync:2")):
+			p.schema(r, at, "Express state machine does not support '.sync' service integration")
+		case p.o.Express && activityARN.MatchString(s.Resource):
+			p.schema(r, at, "Express state machine does not support Activity ARN")
+		case p.o.Resource != nil:
+			if err := p.o.Resource(s.Resource); err != nil {
+				p.schema(r, at, "%v", err)
+			}
+		}
+	}
+	return s
+}
+
+func (p *parser) wait(c Common, o object) State {
+	o.closed(commonFields, flowFields, pathFields, []string{"Seconds", "Timestamp", "SecondsPath", "TimestampPath", "Assign"})
+	o.oneOf(true, "Seconds", "Timestamp", "SecondsPath", "TimestampPath")
+	s := &WaitState{Common: c, SecondsPath: o.path("SecondsPath"), TimestampPath: o.path("TimestampPath")}
+	if !o.v.Member("Seconds").IsZero() {
+		n := o.integer("Seconds", 0, 0, maxSeconds)
+		s.Seconds = &n
+	}
+	if v := o.kind("Timestamp", jsonvalue.KindString); !v.IsZero() {
+		t, ok := parseTimestamp(v.Str())
+		if !ok {
+			p.schema(v, o.at("Timestamp"), "String does not match RFC3339 timestamp")
+		}
+		s.Timestamp = &t
+	}
+	return s
+}
+
+func (p *parser) choice(c Common, o object) State {
+	o.closed(commonFields, pathFields, []string{"Choices", "Default", "Assign"})
+	o.required("Choices")
+	s := &ChoiceState{Common: c, Default: o.str("Default")}
+	if v := o.v.Member("Default"); v.Kind() == jsonvalue.KindString && s.Default == "" {
+		p.schema(v, o.at("Default"), "Value cannot be empty")
+	}
+	choices := o.kind("Choices", jsonvalue.KindArray)
+	if !choices.IsZero() && choices.Len() == 0 {
+		p.schema(choices, o.at("Choices"), "Value cannot be empty")
+	}
+	for v := range choices.Elements() {
+		s.Choices = append(s.Choices, p.rule(object{p, v, fmt.Sprintf("%s[%d]", o.at("Choices"), len(s.Choices))}, true, 0))
+	}
+	return s
+}
+
+func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
+	r := ChoiceRule{Pos: p.pos(o.v.Offset()), Pointer: o.pointer}
+	if o.v.Kind() != jsonvalue.KindObject {
+		p.schema(o.v, o.pointer, "Expected value of type Object")
+		return r
+	}
+	r.Comment = o.str("Comment")
+	fields := []string{"Comment"}
+	if top {
+		fields = append(fields, "Next", "Assign")
+		o.required("Next")
+		r.Next = o.str("Next")
+		r.Assign = o.assign()
+	}
+	var found []string
+	for key := range o.v.Keyed() {
+		name := key.Str()
+		base, isPath := strings.CutSuffix(name, "Path")
+		op, ok := operators[base]
+		if name == "And" || name == "Or" || name == "Not" || ok && (!isPath || op.hasPath) {
+			found = append(found, name)
+		}
+	}
+	if !o.v.Member("Condition").IsZero() {
+		p.schema(o.v.Member("Condition"), o.at("Condition"), "The field 'Condition' belongs to the query language JSONata, which is not supported yet")
+		return r
+	}
+	switch {
+	case len(found) == 0:
+		p.schema(o.v, o.pointer, "A rule needs And, Or, Not, or a Variable with a comparison operator")
+		o.closed(fields, []string{"Variable"})
+		return r
+	case len(found) > 1:
+		p.schema(o.v, o.pointer, "A rule can have only one of these fields: [%s]", strings.Join(found, ", "))
+	}
+	name := found[0]
+	fields = append(fields, found...)
+	switch name {
+	case "And", "Or":
+		o.closed(fields)
+		list := o.kind(name, jsonvalue.KindArray)
+		rules := []ChoiceRule{}
+		for v := range list.Elements() {
+			rules = append(rules, p.rule(object{p, v, fmt.Sprintf("%s[%d]", o.at(name), len(rules))}, false, depth+1))
+		}
+		if len(rules) == 0 && !list.IsZero() {
+			p.schema(list, o.at(name), "Value cannot be empty")
+		}
+		if name == "And" {
+			r.And = rules
+		} else {
+			r.Or = rules
+		}
+		return r
+	case "Not":
+		o.closed(fields)
+		inner := p.rule(object{p, o.v.Member(name), o.at(name)}, false, depth+1)
+		r.Not = &inner
+		return r
+	}
+	o.closed(fields, []string{"Variable"})
+	o.required("Variable")
+	r.Operator, r.Variable = name, o.path("Variable")
+	if base, isPath := strings.CutSuffix(name, "Path"); isPath {
+		_ = base
+		r.Path = o.path(name)
+		return r
+	}
+	operand := o.kind(name, operators[name].kind)
+	if operand.IsZero() {
+		return r
+	}
+	if strings.HasPrefix(name, "Timestamp") {
+		if _, ok := parseTimestamp(operand.Str()); !ok {
+			p.schema(operand, o.at(name), "String does not match RFC3339 timestamp")
+		}
+	}
+	r.Operand = jsonvalue.MustParse(operand.String())
+	return r
+}
+
+func (p *parser) mapState(c Common, o object) State {
+	o.closed(commonFields, flowFields, pathFields, workFields, []string{"ItemProcessor", "Iterator", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath"})
+	o.oneOf(true, "ItemProcessor", "Iterator")
+	o.oneOf(false, "ItemSelector", "Parameters")
+	o.oneOf(false, "MaxConcurrency", "MaxConcurrencyPath")
+	s := &MapState{Common: c, Work: p.work(o), ItemsPath: o.path("ItemsPath"), MaxConcurrency: o.integer("MaxConcurrency", 0, 0, 1<<31-1), MaxConcurrencyPath: o.path("MaxConcurrencyPath"), Processor: &Block{}}
+	if t := o.template("ItemSelector"); t != nil {
+		s.Parameters = t
+	}
+	name := "ItemProcessor"
+	if o.v.Member(name).IsZero() {
+		name, s.Iterator = "Iterator", true
+	}
+	v := o.kind(name, jsonvalue.KindObject)
+	if v.IsZero() {
+		return s
+	}
+	b := object{p, v, o.at(name)}
+	b.closed([]string{"ProcessorConfig", "StartAt", "States", "Comment"})
+	b.required("States", "StartAt")
+	if config := b.kind("ProcessorConfig", jsonvalue.KindObject); !config.IsZero() {
+		k := object{p, config, b.at("ProcessorConfig")}
+		k.closed([]string{"Mode", "ExecutionType"})
+		switch mode := k.str("Mode"); {
+		case mode == "DISTRIBUTED":
+			p.schema(config.Member("Mode"), k.at("Mode"), "Distributed Map is not supported yet")
+		case mode == "INLINE" || config.Member("Mode").IsZero():
+			if e := config.Member("ExecutionType"); !e.IsZero() {
+				p.schema(e, k.at("ExecutionType"), "Field 'ExecutionType' is not supported")
+			}
+		case mode != "":
+			p.schema(config.Member("Mode"), k.at("Mode"), "The field 'Mode' should have one of these values: [INLINE, DISTRIBUTED]")
+		}
+	}
+	p.block(b, s.Processor)
+	return s
+}
+
+// work reads what Task, Parallel and Map share.
+func (p *parser) work(o object) Work {
+	w := Work{Parameters: o.template("Parameters"), ResultSelector: o.template("ResultSelector"), ResultPath: o.resultPath()}
+	retry := o.kind("Retry", jsonvalue.KindArray)
+	for v := range retry.Elements() {
+		r := object{p, v, fmt.Sprintf("%s[%d]", o.at("Retry"), len(w.Retry))}
+		if v.Kind() != jsonvalue.KindObject {
+			p.schema(v, r.pointer, "Expected value of type Object")
+			continue
+		}
+		r.closed([]string{"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"})
+		rate := 2.0
+		if b := r.kind("BackoffRate", jsonvalue.KindNumber); !b.IsZero() {
+			if rate = b.Float(); rate < 1 {
+				p.schema(b, r.at("BackoffRate"), "Value is less than the minimum of 1.0")
+			}
+		}
+		x := Retrier{Pos: p.pos(v.Offset()), ErrorEquals: r.errorEquals(len(w.Retry) == retry.Len()-1), BackoffRate: rate, Comment: r.str("Comment"),
+			IntervalSeconds: r.integer("IntervalSeconds", 1, 1, maxSeconds), MaxAttempts: r.integer("MaxAttempts", 3, 0, maxSeconds), MaxDelaySeconds: r.integer("MaxDelaySeconds", 0, 1, 31622400)}
+		if x.MaxDelaySeconds > 0 && x.MaxDelaySeconds <= x.IntervalSeconds {
+			p.schema(v.Member("MaxDelaySeconds"), r.at("MaxDelaySeconds"), "MaxDelaySeconds must be greater than IntervalSeconds")
+		}
+		switch j := r.kind("JitterStrategy", jsonvalue.KindString); j.Str() {
+		case "FULL":
+			x.FullJitter = true
+		case "NONE":
+		default:
+			p.schema(j, r.at("JitterStrategy"), "The field 'JitterStrategy' should have one of these values: [FULL, NONE]")
+		case "":
+			if !j.IsZero() {
+				p.schema(j, r.at("JitterStrategy"), "The field 'JitterStrategy' should have one of these values: [FULL, NONE]")
+			}
+		}
+		w.Retry = append(w.Retry, x)
+	}
+	catch := o.kind("Catch", jsonvalue.KindArray)
+	for v := range catch.Elements() {
+		k := object{p, v, fmt.Sprintf("%s[%d]", o.at("Catch"), len(w.Catch))}
+		if v.Kind() != jsonvalue.KindObject {
+			p.schema(v, k.pointer, "Expected value of type Object")
+			continue
+		}
+		k.closed([]string{"ErrorEquals", "Next", "ResultPath", "Assign", "Comment"})
+		k.required("Next")
+		w.Catch = append(w.Catch, Catcher{Pos: p.pos(v.Offset()), ErrorEquals: k.errorEquals(len(w.Catch) == catch.Len()-1), Next: k.str("Next"), ResultPath: k.resultPath(), Assign: k.assign(), Comment: k.str("Comment")})
+	}
+	return w
+}
+
+func (o object) errorEquals(last bool) []string {
+	const name = "ErrorEquals"
+	o.required(name)
+	v := o.kind(name, jsonvalue.KindArray)
+	if v.IsZero() {
+		return nil
+	}
+	if v.Len() == 0 {
+		o.p.schema(v, o.at(name), "Value cannot be empty")
+	}
+	var names []string
+	for m := range v.Elements() {
+		if m.Kind() != jsonvalue.KindString {
+			o.p.schema(m, o.at(name), "Expected value of type String")
+		}
+		names = append(names, m.Str())
+	}
+	if slices.Contains(names, ErrAll) && (len(names) > 1 || !last) {
+		o.p.schema(v, o.at(name), "States.ALL must appear alone and in the last entry")
+	}
+	return names
+}

@@ -1,8 +1,12 @@
 package asl
 
 import (
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/mayfly-run/mayfly/asl/jsonpath"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -10,7 +14,7 @@ import (
 type Limits struct {
 	Payload         int // bytes of a state's input, arguments, result, output (262144)
 	Variable        int // bytes of one variable, and of all values of one Assign (262144)
-	Variables       int // bytes of all variables of an execution (10 MiB)
+	Variables       int // bytes of all variables of an execution (10 MiB); who keeps them checks it
 	IntrinsicString int // bytes that hashes and Base64 take (10000)
 }
 
@@ -45,58 +49,419 @@ type Assignment struct {
 // Timeouts of a task; zero: none given.
 type Timeouts struct{ Timeout, Heartbeat time.Duration }
 
+var emptyObject = jsonvalue.Object()
+
 // EffectiveInput applies InputPath. It comes first for every state but Fail.
-func (v *Visit) EffectiveInput() (jsonvalue.Value, *Failure) { panic("asl: not yet") }
+func (v *Visit) EffectiveInput() (jsonvalue.Value, *Failure) {
+	return v.pathField(v.State.Base().InputPath, v.Input)
+}
+
+func (v *Visit) pathField(f PathField, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
+	switch {
+	case f.Null:
+		return emptyObject, nil
+	case f.Path == nil:
+		return input, nil
+	}
+	return v.plainPath(f.Path, input)
+}
+
+// plainPath evaluates the path of a field that AWS does not name in its sentence.
+func (v *Visit) plainPath(p *jsonpath.Path, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
+	value, err := v.path(p, input)
+	if err != nil {
+		return value, v.runtime("Invalid path '%s' : %s", p, err)
+	}
+	return value, nil
+}
+
+func (v *Visit) parameters(t *Template, effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
+	if t == nil {
+		return effective, nil
+	}
+	args, f := t.eval(v, effective)
+	if f == nil && tooLarge(args, v.Limits.Payload) {
+		f = &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' provided parameters with a size exceeding the maximum number of bytes service limit."}
+	}
+	return args, f
+}
+
+func tooLarge(v jsonvalue.Value, limit int) bool { return limit > 0 && v.Size() > limit }
 
 // Arguments applies Parameters of a Task or Parallel to the effective input: what the task or each branch gets.
 func (v *Visit) Arguments(effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	panic("asl: not yet")
+	return v.parameters(WorkOf(v.State).Parameters, effective)
 }
 
 // Credentials are those of a Task ({"RoleArn": …}), absent when it has none.
 func (v *Visit) Credentials(effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	panic("asl: not yet")
+	t := v.State.(*TaskState)
+	if t.Credentials == nil {
+		return jsonvalue.Value{}, nil
+	}
+	return t.Credentials.eval(v, effective)
 }
 
 // Timeouts are those of a Task, from constants or paths.
-func (v *Visit) Timeouts(effective jsonvalue.Value) (Timeouts, *Failure) { panic("asl: not yet") }
+func (v *Visit) Timeouts(effective jsonvalue.Value) (Timeouts, *Failure) {
+	t := v.State.(*TaskState)
+	timeout, f := v.seconds("TimeoutSecondsPath", t.TimeoutSeconds, t.TimeoutSecondsPath, effective)
+	if f != nil {
+		return Timeouts{}, f
+	}
+	heartbeat, f := v.seconds("HeartbeatSecondsPath", t.HeartbeatSeconds, t.HeartbeatSecondsPath, effective)
+	return Timeouts{time.Duration(timeout) * time.Second, time.Duration(heartbeat) * time.Second}, f
+}
+
+// maxSeconds is the longest time-out that AWS knows.
+const maxSeconds = 99_999_999
+
+func (v *Visit) seconds(field string, constant int64, p *jsonpath.Path, effective jsonvalue.Value) (int64, *Failure) {
+	if p == nil {
+		return constant, nil
+	}
+	value, f := v.plainPath(p, effective)
+	if f != nil {
+		return 0, f
+	}
+	n, ok := value.Int()
+	if !ok || n <= 0 || n > maxSeconds {
+		return 0, v.runtime("The %s parameter does not reference a positive integer: %s == %s", field, p, plain(value))
+	}
+	return n, nil
+}
+
+// plain is a value in AWS's sentences: strings stand without quotes.
+func plain(v jsonvalue.Value) string {
+	if v.Kind() == jsonvalue.KindString {
+		return v.Str()
+	}
+	return v.String()
+}
 
 // Items are the items of an inline Map.
-func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) { panic("asl: not yet") }
+func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) {
+	m := v.State.(*MapState)
+	items, path := effective, "$"
+	if m.ItemsPath != nil {
+		path = m.ItemsPath.String()
+		var f *Failure
+		if items, f = v.plainPath(m.ItemsPath, effective); f != nil {
+			return nil, f
+		}
+	}
+	if items.Kind() != jsonvalue.KindArray {
+		return nil, v.runtime("Reference path \"%s\" must point to array.", path)
+	}
+	list := make([]jsonvalue.Value, 0, items.Len())
+	for item := range items.Elements() {
+		list = append(list, item)
+	}
+	return list, nil
+}
 
 // MaxConcurrency is that of a Map, from a constant or a path; 0: not limited.
-func (v *Visit) MaxConcurrency(effective jsonvalue.Value) (int64, *Failure) { panic("asl: not yet") }
+func (v *Visit) MaxConcurrency(effective jsonvalue.Value) (int64, *Failure) {
+	m := v.State.(*MapState)
+	if m.MaxConcurrencyPath == nil {
+		return m.MaxConcurrency, nil
+	}
+	value, f := v.plainPath(m.MaxConcurrencyPath, effective)
+	if f != nil {
+		return 0, f
+	}
+	n, ok := value.Int()
+	if !ok {
+		return 0, v.runtime("The MaxConcurrencyPath field refers to value %s which is not a valid integer: %s", value, m.MaxConcurrencyPath)
+	}
+	if n < 0 {
+		return 0, v.runtime("The MaxConcurrencyPath field refers to value %s which is a negative integer: %s", value, m.MaxConcurrencyPath)
+	}
+	return n, nil
+}
 
 // ItemInput is the input of one iteration: ItemSelector (or Parameters) applied with $$.Map.Item, or the item itself.
 func (v *Visit) ItemInput(effective jsonvalue.Value, index int, item jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	panic("asl: not yet")
+	t := v.State.(*MapState).Parameters
+	if t == nil {
+		return item, nil
+	}
+	w := *v
+	context := v.Context
+	if context.Kind() != jsonvalue.KindObject {
+		context = emptyObject
+	}
+	w.Context, _ = context.SetPath([]jsonvalue.Step{jsonvalue.Key("Map"), jsonvalue.Key("Item")},
+		jsonvalue.Object(jsonvalue.M("Index", jsonvalue.Int(int64(index))), jsonvalue.M("Value", item)))
+	return w.parameters(t, effective)
 }
 
 // WaitUntil is when a Wait that was entered at this time ends; a time in the past ends it at once.
 func (v *Visit) WaitUntil(effective jsonvalue.Value, entered time.Time) (time.Time, *Failure) {
-	panic("asl: not yet")
+	w := v.State.(*WaitState)
+	switch {
+	case w.Seconds != nil:
+		return entered.Add(time.Duration(*w.Seconds) * time.Second), nil
+	case w.Timestamp != nil:
+		return *w.Timestamp, nil
+	case w.SecondsPath != nil:
+		value, err := v.path(w.SecondsPath, effective)
+		if err != nil || value.Kind() == jsonvalue.KindNull {
+			return time.Time{}, v.runtime("The SecondsPath parameter does not reference an input value: %s", w.SecondsPath)
+		}
+		n, err := strconv.ParseInt(plain(value), 10, 64)
+		switch {
+		case err != nil:
+			return time.Time{}, v.runtime("The SecondsPath parameter cannot be parsed as a long value: %s == %s", w.SecondsPath, plain(value))
+		case n < 0:
+			return time.Time{}, v.runtime("The SecondsPath parameter references a negative value: %s == %d", w.SecondsPath, n)
+		case n > maxSeconds:
+			return time.Time{}, v.runtime("Wait state delay is too long.")
+		}
+		return entered.Add(time.Duration(n) * time.Second), nil
+	}
+	value, err := v.path(w.TimestampPath, effective)
+	if err != nil || value.Kind() == jsonvalue.KindNull {
+		return time.Time{}, v.runtime("The TimestampPath parameter does not reference an input value: %s", w.TimestampPath)
+	}
+	until, ok := parseTimestamp(value.Str())
+	if !ok {
+		return time.Time{}, v.runtime("The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: %s == %s", w.TimestampPath, plain(value))
+	}
+	if until.Sub(entered) > maxSeconds*time.Second {
+		return time.Time{}, v.runtime("Wait state delay is too long.")
+	}
+	return until, nil
+}
+
+// parseTimestamp reads an ISO-8601 extended offset date-time: T and an offset are required, seconds are not.
+func parseTimestamp(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00"} {
+		if t, err := time.Parse(layout, s); err == nil && !strings.Contains(s, ",") {
+			return t, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // Leave does all data steps of a Pass, Choice or Succeed, and those of a Wait after its end.
-func (v *Visit) Leave() (Exit, *Failure) { panic("asl: not yet") }
+func (v *Visit) Leave() (Exit, *Failure) {
+	effective, f := v.EffectiveInput()
+	if f != nil {
+		return Exit{}, f
+	}
+	c := v.State.Base()
+	switch s := v.State.(type) {
+	case *PassState:
+		result, f := v.parameters(s.Parameters, effective)
+		if f != nil {
+			return Exit{}, f
+		}
+		if !s.Result.IsZero() {
+			result = s.Result
+		}
+		return v.exit(result, result, s.ResultPath, c.Assign, c.Next)
+	case *ChoiceState:
+		next, assign, f := v.choose(s, effective)
+		if f != nil {
+			return Exit{}, f
+		}
+		return v.exit(effective, effective, ResultPath{}, assign, next)
+	case *WaitState, *SucceedState:
+		return v.exit(effective, effective, ResultPath{}, c.Assign, c.Next)
+	}
+	panic("asl: Leave of a " + c.Type + " state")
+}
+
+// exit takes a result through Assign, ResultPath and OutputPath. Assign sees the raw result, not the selected one.
+func (v *Visit) exit(raw, selected jsonvalue.Value, at ResultPath, assign *Template, next string) (Exit, *Failure) {
+	e := Exit{Next: next}
+	var f *Failure
+	if assign != nil {
+		if e.Assign, f = v.assign(assign, raw); f != nil {
+			return Exit{}, f
+		}
+	}
+	if e.Output, f = v.place(selected, at); f != nil {
+		return Exit{}, f
+	}
+	if e.Output, f = v.pathField(v.State.Base().OutputPath, e.Output); f != nil {
+		return Exit{}, f
+	}
+	return e, v.checkOutput(e.Output)
+}
+
+func (v *Visit) checkOutput(output jsonvalue.Value) *Failure {
+	if tooLarge(output, v.Limits.Payload) {
+		return &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' returned a result with a size exceeding the maximum number of bytes service limit."}
+	}
+	return nil
+}
+
+// place puts a result into the state's input.
+func (v *Visit) place(result jsonvalue.Value, at ResultPath) (jsonvalue.Value, *Failure) {
+	switch {
+	case at.Null:
+		return v.Input, nil
+	case len(at.Steps) == 0:
+		return result, nil
+	}
+	output, err := v.Input.SetPath(at.Steps, result)
+	if err != nil {
+		return output, v.failure(ErrResultPathMatch, "Unable to apply ReferencePath %s to input %s", at.Text, v.Input)
+	}
+	return output, nil
+}
+
+func (v *Visit) assign(t *Template, input jsonvalue.Value) ([]Assignment, *Failure) {
+	values, f := t.eval(v, input)
+	if f != nil {
+		return nil, f
+	}
+	var list []Assignment
+	total := 0
+	for name, value := range values.Members() {
+		total += value.Size()
+		if tooLarge(value, v.Limits.Variable) || v.Limits.Variable > 0 && total > v.Limits.Variable {
+			return nil, &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' assigned variables with a size exceeding the maximum number of bytes service limit."}
+		}
+		list = append(list, Assignment{name, value})
+	}
+	return list, nil
+}
 
 // Finish takes the result of a Task, Parallel or Map through ResultSelector, Assign, ResultPath and OutputPath.
-func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) { panic("asl: not yet") }
+func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) {
+	if t, ok := v.State.(*TaskState); ok && tooLarge(result, v.Limits.Payload) {
+		return Exit{}, &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + resultName(t.Resource) + "' returned a result with a size exceeding the maximum number of bytes service limit."}
+	}
+	w := WorkOf(v.State)
+	selected := result
+	if w.ResultSelector != nil {
+		var f *Failure
+		if selected, f = w.ResultSelector.eval(v, result); f != nil {
+			return Exit{}, f
+		}
+	}
+	c := v.State.Base()
+	return v.exit(result, selected, w.ResultPath, c.Assign, c.Next)
+}
+
+// resultName is how AWS calls a task whose result is too large: by its service, or by the ARN of a function.
+// Recorded in error_handling.json (…_data_limit_exceeded_on_large_utf8_response).
+func resultName(resource string) string {
+	part := strings.Split(resource, ":")
+	if len(part) > 6 && part[2] == "states" && part[4] == "" {
+		return part[5]
+	}
+	return resource
+}
 
 // Caught leaves the state by a Catcher.
-func (v *Visit) Caught(c *Catcher, f Failure) (Exit, *Failure) { panic("asl: not yet") }
+func (v *Visit) Caught(c *Catcher, f Failure) (Exit, *Failure) {
+	output := f.Output()
+	e := Exit{Next: c.Next}
+	var bad *Failure
+	if c.Assign != nil {
+		if e.Assign, bad = v.assign(c.Assign, output); bad != nil {
+			return Exit{}, bad
+		}
+	}
+	if e.Output, bad = v.place(output, c.ResultPath); bad != nil {
+		return Exit{}, bad
+	}
+	return e, v.checkOutput(e.Output)
+}
+
+// Output is the error output that a Catcher passes on: {"Error": …, "Cause": …}.
+func (f Failure) Output() jsonvalue.Value {
+	var members []jsonvalue.Member
+	if f.Error != "" {
+		members = append(members, jsonvalue.M("Error", jsonvalue.Str(f.Error)))
+	}
+	if f.Cause != "" {
+		members = append(members, jsonvalue.M("Cause", jsonvalue.Str(f.Cause)))
+	}
+	return jsonvalue.Object(members...)
+}
 
 // FailWith is the failure of a Fail state. When its paths cannot be read, that failure comes instead.
-func (v *Visit) FailWith() Failure { panic("asl: not yet") }
+func (v *Visit) FailWith() Failure {
+	s := v.State.(*FailState)
+	out := Failure{s.Error, s.Cause}
+	for _, p := range []struct {
+		field string
+		e     *Expression
+		to    *string
+	}{{"ErrorPath", s.ErrorPath, &out.Error}, {"CausePath", s.CausePath, &out.Cause}} {
+		if p.e == nil {
+			continue
+		}
+		value, f := v.expression(p.e, p.field, v.Input)
+		if f != nil {
+			return *f
+		}
+		if value.Kind() != jsonvalue.KindString {
+			return *v.runtime("The JSONPath '%s' specified for the field '%s' must refer to a string, but was %s", p.e, p.field, value.Kind())
+		}
+		*p.to = value.Str()
+	}
+	return out
+}
+
+// matches reports whether one of the names stands for the failure.
+// AWS: nothing catches States.Runtime; States.DataLimitExceeded is caught by its own name only; States.TaskFailed
+// stands for every error but States.Timeout. (Developer guide, "Handling errors".)
+func matches(names []string, f Failure) bool {
+	if f.Error == ErrRuntime {
+		return false
+	}
+	for _, name := range names {
+		switch {
+		case name == f.Error && name != "":
+			return true
+		case f.Error == ErrDataLimitExceeded:
+		case name == ErrAll:
+			return true
+		case name == ErrTaskFailed && f.Error != ErrTimeout && f.Error != ErrHeartbeatTimeout:
+			return true
+		case name == ErrTimeout && f.Error == ErrHeartbeatTimeout:
+			return true
+		}
+	}
+	return false
+}
 
 // MatchRetrier finds the first Retrier that names the error. ok is false when there is none, or when its attempts are
-// used up: used counts the retries that each of them has granted in this visit.
+// used up: used counts the retries that each of them has granted in this visit (nil: none yet).
 func MatchRetrier(retry []Retrier, f Failure, used []int) (index int, ok bool) {
-	panic("asl: not yet")
+	for i := range retry {
+		if matches(retry[i].ErrorEquals, f) {
+			return i, i >= len(used) && retry[i].MaxAttempts > 0 || i < len(used) && int64(used[i]) < retry[i].MaxAttempts
+		}
+	}
+	return 0, false
 }
 
 // Delay is the pause before a retry, the first being number 0; random is in [0,1) and counts with jitter only.
-func (r *Retrier) Delay(retry int, random float64) time.Duration { panic("asl: not yet") }
+func (r *Retrier) Delay(retry int, random float64) time.Duration {
+	seconds := float64(r.IntervalSeconds) * math.Pow(r.BackoffRate, float64(retry))
+	if r.MaxDelaySeconds > 0 {
+		seconds = min(seconds, float64(r.MaxDelaySeconds))
+	}
+	seconds = min(seconds, maxSeconds)
+	if r.FullJitter {
+		seconds *= random
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
 
 // MatchCatcher finds the first Catcher that names the error, nil when there is none.
-func MatchCatcher(catch []Catcher, f Failure) *Catcher { panic("asl: not yet") }
+func MatchCatcher(catch []Catcher, f Failure) *Catcher {
+	for i := range catch {
+		if matches(catch[i].ErrorEquals, f) {
+			return &catch[i]
+		}
+	}
+	return nil
+}

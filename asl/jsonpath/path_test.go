@@ -47,6 +47,8 @@ func TestEval(t *testing.T) {
 		{`$['a b']..x`, `[4]`},
 		{`$.hy-phen`, `1`},
 		{`$.n`, `null`},
+		{`$.no[*]`, `[]`},
+		{`$.no.items[1:5].x`, `[]`},
 		{`$.ünï`, `5`},
 		{`$.store.bicycle.*`, `["red",19.95]`},
 		{`$`, root.String()},
@@ -69,7 +71,6 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{`$.NoSuchInputPath`, `No results for path: $['NoSuchInputPath']`},
 		{`$.no.such`, `Missing property in path $['no']`},
-		{`$.no[*]`, `Missing property in path $['no']`},
 		{`$.store.book[7]`, `No results for path: $['store']['book'][7]`},
 		{`$.store.book[7].title`, `No results for path: $['store']['book'][7]['title']`},
 		{`$.s[0]`, `Filter: [0] can only be applied to arrays. Current context is: "text"`},
