@@ -373,16 +373,16 @@ func (v *Visit) Caught(c *Catcher, f Failure) (Exit, *Failure) {
 	return e, v.checkOutput(e.Output)
 }
 
-// Output is the error output that a Catcher passes on: {"Error": …, "Cause": …}.
+// Output is the error output that a Catcher passes on: {"Error": …, "Cause": …}. AWS: what was not given is null
+// (recorded: callback test_sqs_failure_in_wait_for_task_tok_no_error_field).
 func (f Failure) Output() jsonvalue.Value {
-	var members []jsonvalue.Member
-	if f.Error != "" {
-		members = append(members, jsonvalue.M("Error", jsonvalue.Str(f.Error)))
+	text := func(s string) jsonvalue.Value {
+		if s == "" {
+			return jsonvalue.Null
+		}
+		return jsonvalue.Str(s)
 	}
-	if f.Cause != "" {
-		members = append(members, jsonvalue.M("Cause", jsonvalue.Str(f.Cause)))
-	}
-	return jsonvalue.Object(members...)
+	return jsonvalue.Object(jsonvalue.M("Error", text(f.Error)), jsonvalue.M("Cause", text(f.Cause)))
 }
 
 // FailWith is the failure of a Fail state. When its paths cannot be read, that failure comes instead.

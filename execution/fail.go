@@ -1,0 +1,111 @@
+package execution
+
+import (
+	"github.com/mayfly-run/mayfly/asl"
+	"github.com/mayfly-run/mayfly/history"
+)
+
+// fail takes the consequences of a failure of the frame's state: it is retried, caught, or ends the block, and then
+// the state that the block belongs to fails. also is a second name that Retry and Catch know the error by.
+func (t *turn) fail(a Addr, f asl.Failure, also string) {
+	fr := t.s.Frames[a]
+	if f.Error == asl.ErrRuntime {
+		// AWS: it cannot be caught, and ends the execution from any depth without further events.
+		t.closeAs(history.ExecutionFailed, a, f)
+		return
+	}
+	st := t.state(fr, fr.State)
+	if w := asl.WorkOf(st); w != nil {
+		if i, ok := matchRetrier(w.Retry, f, also, fr.Retries); ok {
+			granted := 0
+			if i < len(fr.Retries) {
+				granted = fr.Retries[i]
+			}
+			until := ceil(t.env.Now.Add(w.Retry[i].Delay(granted, t.fraction())))
+			t.drop(a)
+			t.note(a, Note{Backoff: &Backoff{Retrier: i, Until: until}})
+			t.setTimer(timerFrame+string(a), until)
+			return
+		}
+		switch st.(type) {
+		case *asl.ParallelState, *asl.MapState:
+			t.emit(a, history.Type(st.Base().Type+"StateFailed"), nil, nil)
+		}
+		if c := matchCatcher(w.Catch, f, also); c != nil {
+			t.drop(a)
+			exit, worse := t.visit(a, fr).Caught(c, f)
+			if worse != nil {
+				f = *worse
+				if f.Error == asl.ErrRuntime {
+					t.closeAs(history.ExecutionFailed, a, f)
+					return
+				}
+			} else {
+				t.leave(a, exit)
+				return
+			}
+		}
+	}
+	p, ok := a.Parent()
+	if !ok {
+		t.closeAs(history.ExecutionFailed, a, f)
+		return
+	}
+	parent := t.s.Frames[p]
+	if _, isMap := t.state(parent, parent.State).(*asl.MapState); isMap {
+		t.emit(a, history.MapIterationFailed, &history.Iteration{Name: parent.State, Index: int64(fr.Index)}, nil)
+	}
+	t.abort(p, fr.Last, a)
+	t.fail(p, f, "")
+}
+
+// matchRetrier finds the Retrier for an error with one or two names.
+func matchRetrier(retry []asl.Retrier, f asl.Failure, also string, used []int) (int, bool) {
+	i, ok := asl.MatchRetrier(retry, f, used)
+	if also != "" {
+		if k, found := asl.MatchRetrier(retry, asl.Failure{Error: also, Cause: f.Cause}, used); found && (!ok || k < i) {
+			return k, true
+		}
+	}
+	return i, ok
+}
+
+func matchCatcher(catch []asl.Catcher, f asl.Failure, also string) *asl.Catcher {
+	if also != "" {
+		for i := range catch { // the first that knows either name
+			if asl.MatchCatcher(catch[i:i+1], f) != nil || asl.MatchCatcher(catch[i:i+1], asl.Failure{Error: also}) != nil {
+				return &catch[i]
+			}
+		}
+		return nil
+	}
+	return asl.MatchCatcher(catch, f)
+}
+
+// closeAs ends the execution with a failure.
+func (t *turn) closeAs(typ history.Type, a Addr, f asl.Failure) {
+	for _, b := range t.s.SortedFrames() {
+		t.release(b, t.s.Frames[b])
+	}
+	e := &history.Event{ID: t.s.LastEvent + 1, At: t.env.Now, Type: typ, Details: failureDetails(f)}
+	if fr := t.s.Frames[a]; fr != nil && typ == history.ExecutionFailed {
+		e.Previous = fr.Last
+	}
+	t.emitEvent(a, e, nil)
+	t.closed()
+}
+
+// closed clears what no longer counts.
+func (t *turn) closed() {
+	if !t.s.Deadline.IsZero() {
+		t.clearTimer(timerExecution)
+	}
+	t.ready, t.issued, t.d.More = nil, nil, false
+}
+
+// drop forgets what is below a state that goes on after a failure.
+func (t *turn) drop(a Addr) {
+	if len(t.s.subtree(a)) > 0 {
+		t.note(a, Note{Dropped: &Dropped{}})
+	}
+}
