@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/mayfly-run/mayfly/durable"
+	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/internal/awsapi"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+	"github.com/mayfly-run/mayfly/store"
+)
+
+// The lists that an execution's row is on. Sort is the ARN of machine, version or alias, the status in byStatus, and
+// the start, between blanks.
+const (
+	byMachine = "machine"
+	byStatus  = "status"
+)
+
+// kind is how executions live on a loop.
+func (e *Engine) kind() durable.Kind[execution.Snapshot, execution.Input, execution.Fact, execution.Command] {
+	return durable.Kind[execution.Snapshot, execution.Input, execution.Fact, execution.Command]{
+		Name:      Kind,
+		Core:      core{e},
+		New:       func(store.ID) *execution.Snapshot { return &execution.Snapshot{} },
+		Dispatch:  e.dispatch,
+		Project:   project,
+		Timer:     func(name string) execution.Input { return execution.Input{Timer: &execution.TimerFired{Name: name}} },
+		Continue:  func() execution.Input { return execution.Input{Continue: &execution.Continue{}} },
+		Committed: e.committed,
+		Opened:    e.opened,
+		Broken: func(_ store.ID, err error) *execution.Input {
+			return &execution.Input{Broken: &execution.Broken{Cause: err.Error()}}
+		},
+		MarshalState: func(s *execution.Snapshot) ([]byte, error) { return json.Marshal(s) },
+		UnmarshalState: func(_ store.ID, b []byte) (*execution.Snapshot, error) {
+			s := &execution.Snapshot{}
+			return s, json.Unmarshal(b, s)
+		},
+	}
+}
+
+// core puts the pure core into the loop's terms.
+type core struct{ e *Engine }
+
+func (c core) Apply(s *execution.Snapshot, f execution.Fact) { execution.Apply(s, f) }
+
+func (c core) Decide(s *execution.Snapshot, in durable.Input[execution.Input], env durable.Env) (durable.Decision[execution.Fact, execution.Command], error) {
+	type decision = durable.Decision[execution.Fact, execution.Command]
+	if st := in.Body.Start; st != nil && s.Status != "" {
+		// AWS: a repeated start is answered only while the execution runs, and with the same input.
+		if s.Status != execution.Running || !jsonvalue.Equal(s.Input, st.Input) || s.Identity.MachineARN != st.Identity.MachineARN {
+			return decision{Closed: s.Closed(), Err: awsapi.Errorf(400, "ExecutionAlreadyExists", "Execution Already Exists: '%s'", s.Identity.ARN)}, nil
+		}
+	}
+	wasClosed := s.Closed()
+	d, err := c.e.core.Decide(s, in.Body, execution.Env{Now: env.Now, Seed: env.Seed, Budget: env.Budget})
+	if err != nil {
+		return decision{}, err
+	}
+	out := decision{Facts: d.Facts, Commands: d.Commands, ClearTimers: d.ClearTimers, Reply: d.Reply, More: d.More, Closed: d.Closed}
+	for _, t := range d.SetTimers {
+		out.SetTimers = append(out.SetTimers, durable.Timer{Name: t.Name, Due: t.Due})
+	}
+	if d.Closed && !wasClosed && c.e.cfg.Closed != nil {
+		out.Sends = c.e.cfg.Closed(s)
+	}
+	return out, nil
+}
+
+// project writes the row that lists show, when it begins and when it ends.
+func project(id store.ID, s *execution.Snapshot, facts []execution.Fact) []store.RowChange {
+	if s.Identity.Express {
+		return nil // AWS lists no Express executions
+	}
+	show := false
+	for _, f := range facts {
+		show = show || f.Note != nil && f.Note.Begun != nil || f.Event != nil && f.Event.Type.Terminal()
+	}
+	if !show {
+		return nil
+	}
+	x := s.Identity
+	value, err := json.Marshal(Row{ARN: x.ARN, Name: x.Name, MachineARN: x.MachineARN, VersionARN: x.VersionARN, AliasARN: x.AliasARN,
+		Parent: x.Parent, Status: s.Status, Started: s.Started, Stopped: s.Stopped})
+	if err != nil {
+		panic(fmt.Sprintf("row of %s: %v", id, err)) // strings and times always encode
+	}
+	c := store.RowChange{Key: store.Key{Account: field(x.ARN, 4), Region: field(x.ARN, 3), Service: "states", Kind: Kind, ID: x.ARN}, Value: value}
+	started := sortable(s.Started)
+	for _, arn := range []string{x.MachineARN, x.VersionARN, x.AliasARN} {
+		if arn != "" {
+			c.Index = append(c.Index, store.IndexEntry{Name: byMachine, Sort: arn + " " + started},
+				store.IndexEntry{Name: byStatus, Sort: arn + " " + string(s.Status) + " " + started})
+		}
+	}
+	return []store.RowChange{c}
+}
+
+func sortable(t time.Time) string { return fmt.Sprintf("%020d", t.UnixMicro()) }
+
+// committed keeps what is derived from executions in step with them.
+func (e *Engine) committed(id store.ID, s *execution.Snapshot, facts []execution.Fact) {
+	if s == nil {
+		return
+	}
+	arn := s.Identity.ARN
+	ended := false
+	for _, f := range facts {
+		if n := f.Note; n != nil {
+			switch {
+			case n.Issued != nil:
+				e.track(s, n.Issued.Task)
+			case n.Handled != nil:
+				e.track(s, n.Handled.Task)
+			case n.Completed != nil, n.Halted != nil, n.Dropped != nil:
+				ended = true
+			}
+		}
+		if f.Event != nil && f.Event.Type.Terminal() {
+			ended = true
+			defer e.closed(arn)
+		}
+	}
+	if ended {
+		e.untrack(s)
+	}
+	if e.cfg.Observe != nil {
+		e.cfg.Observe(s, facts)
+	}
+}
+
+// closed tells those who wait for the end of an execution.
+func (e *Engine) closed(arn string) {
+	e.mu.Lock()
+	for _, ch := range e.waiters[arn] {
+		close(ch)
+	}
+	delete(e.waiters, arn)
+	e.mu.Unlock()
+	e.cfg.Wake.Changed(arn)
+}
+
+// opened finds what a recovered execution waits for.
+func (e *Engine) opened(_ context.Context, id store.ID, s *execution.Snapshot) *execution.Input {
+	beats := false
+	for _, task := range s.SortedTasks() {
+		e.track(s, task)
+		beats = beats || !s.Tasks[task].BeatBy.IsZero()
+	}
+	if beats {
+		return &execution.Input{Resumed: &execution.Resumed{}}
+	}
+	return nil
+}
+
+// track follows an open task: an activity's is offered to workers, a job with a handle is polled.
+func (e *Engine) track(s *execution.Snapshot, task execution.TaskID) {
+	t := s.Tasks[task]
+	if t == nil {
+		return
+	}
+	r, err := execution.ParseResource(t.Resource)
+	if err != nil {
+		return
+	}
+	ref := taskRef{s.Identity.ARN, task}
+	switch {
+	case r.Kind == execution.Activity && t.Phase == execution.Scheduled:
+		e.offer(t.Resource, ref)
+	case len(t.Handle) > 0 && t.Phase == execution.Submitted:
+		e.watch(ref, e.job(s, task, t, r))
+	}
+}
+
+// untrack forgets the execution's tasks that are not open any more.
+func (e *Engine) untrack(s *execution.Snapshot) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for ref, p := range e.polls {
+		if ref.execution == s.Identity.ARN && s.Tasks[ref.task] == nil {
+			p.end()
+			delete(e.polls, ref)
+		}
+	}
+}
