@@ -238,17 +238,13 @@ func (o object) resultPath() ResultPath {
 	return ResultPath{Text: v.Str(), Steps: steps}
 }
 
-// template reads a payload template: an object or an array.
+// template reads a payload template. It is an object as a rule, but any JSON is taken.
 func (o object) template(name string) *Template {
 	v := o.v.Member(name)
 	if v.IsZero() {
 		return nil
 	}
-	if k := v.Kind(); k != jsonvalue.KindObject && k != jsonvalue.KindArray {
-		o.p.schema(v, o.at(name), "Expected value of type Object")
-		return nil
-	}
-	o.p.lookForDollar(v, o.at(name))
+	o.p.lookForDollar(name, v, o.at(name))
 	return compileTemplate(v, func(field string, at jsonvalue.Value, err error) {
 		if err == errRepeated {
 			o.p.schema(at, o.at(name), "The field '%s' is given twice, with and without '.$'", strings.TrimSuffix(field, ".$"))
@@ -259,22 +255,24 @@ func (o object) template(name string) *Template {
 }
 
 // lookForDollar warns of constants that look like paths.
-func (p *parser) lookForDollar(v jsonvalue.Value, pointer string) {
-	if v.Kind() == jsonvalue.KindArray {
+func (p *parser) lookForDollar(name string, v jsonvalue.Value, pointer string) {
+	switch v.Kind() {
+	case jsonvalue.KindArray:
 		for m := range v.Elements() {
-			p.lookForDollar(m, pointer)
-		}
-		return
-	}
-	for name, m := range v.Members() {
-		if m.Kind() == jsonvalue.KindString {
-			if s := m.Str(); !strings.HasSuffix(name, ".$") && (strings.HasPrefix(s, "$.") || strings.HasPrefix(s, "$$.") || strings.HasPrefix(s, "States.") && strings.HasSuffix(s, ")")) {
-				p.report(Diagnostic{Pos: p.pos(m.Offset()), Pointer: pointer, Code: CodeNoDollar, Severity: SeverityWarning,
-					Message: fmt.Sprintf("The value of the field '%s' looks like a path, but the name of the field does not end in '.$'", name)})
+			if m.Kind() != jsonvalue.KindString {
+				p.lookForDollar("", m, pointer)
 			}
-			continue
 		}
-		p.lookForDollar(m, pointer)
+	case jsonvalue.KindObject:
+		for name, m := range v.Members() {
+			p.lookForDollar(name, m, pointer)
+		}
+	case jsonvalue.KindString:
+		s := v.Str()
+		if !strings.HasSuffix(name, ".$") && (strings.HasPrefix(s, "$.") || strings.HasPrefix(s, "$$.") || strings.HasPrefix(s, "States.") && strings.HasSuffix(s, ")")) {
+			p.report(Diagnostic{Pos: p.pos(v.Offset()), Pointer: pointer, Code: CodeNoDollar, Severity: SeverityWarning,
+				Message: fmt.Sprintf("The value of the field '%s' looks like a path, but the name of the field does not end in '.$'", name)})
+		}
 	}
 }
 
@@ -715,8 +713,7 @@ func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 	o.closed(fields, []string{"Variable"})
 	o.required("Variable")
 	r.Operator, r.Variable = name, o.path("Variable")
-	if base, isPath := strings.CutSuffix(name, "Path"); isPath {
-		_ = base
+	if strings.HasSuffix(name, "Path") {
 		r.Path = o.path(name)
 		return r
 	}

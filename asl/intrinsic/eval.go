@@ -42,6 +42,7 @@ type function struct {
 	name     string
 	min, max int // arguments; max -1: any number
 	str      bool
+	numeric  bool // takes numbers only
 	eval     func(e *Env, c *Call, args []jsonvalue.Value) (jsonvalue.Value, error)
 }
 
@@ -49,24 +50,24 @@ var functions = map[string]*function{}
 
 func init() {
 	for _, f := range []function{
-		{"States.Format", 1, -1, true, format},
-		{"States.StringToJson", 1, 1, false, stringToJSON},
-		{"States.JsonToString", 1, 1, true, jsonToString},
-		{"States.Array", 0, -1, false, array},
-		{"States.ArrayPartition", 2, 2, false, arrayPartition},
-		{"States.ArrayContains", 2, 2, false, arrayContains},
-		{"States.ArrayRange", 3, 3, false, arrayRange},
-		{"States.ArrayGetItem", 2, 2, true, arrayGetItem},
-		{"States.ArrayLength", 1, 1, false, arrayLength},
-		{"States.ArrayUnique", 1, 1, false, arrayUnique},
-		{"States.Base64Encode", 1, 1, true, base64Encode},
-		{"States.Base64Decode", 1, 1, true, base64Decode},
-		{"States.Hash", 2, 2, true, hash},
-		{"States.JsonMerge", 3, 3, false, jsonMerge},
-		{"States.MathRandom", 2, 3, false, mathRandom},
-		{"States.MathAdd", 2, 2, false, mathAdd},
-		{"States.StringSplit", 2, 2, false, stringSplit},
-		{"States.UUID", 0, 0, true, uuid},
+		{"States.Format", 1, -1, true, false, format},
+		{"States.StringToJson", 1, 1, false, false, stringToJSON},
+		{"States.JsonToString", 1, 1, true, false, jsonToString},
+		{"States.Array", 0, -1, false, false, array},
+		{"States.ArrayPartition", 2, 2, false, false, arrayPartition},
+		{"States.ArrayContains", 2, 2, false, false, arrayContains},
+		{"States.ArrayRange", 3, 3, false, true, arrayRange},
+		{"States.ArrayGetItem", 2, 2, true, false, arrayGetItem},
+		{"States.ArrayLength", 1, 1, false, false, arrayLength},
+		{"States.ArrayUnique", 1, 1, false, false, arrayUnique},
+		{"States.Base64Encode", 1, 1, true, false, base64Encode},
+		{"States.Base64Decode", 1, 1, true, false, base64Decode},
+		{"States.Hash", 2, 2, true, false, hash},
+		{"States.JsonMerge", 3, 3, false, false, jsonMerge},
+		{"States.MathRandom", 2, 3, false, true, mathRandom},
+		{"States.MathAdd", 2, 2, false, true, mathAdd},
+		{"States.StringSplit", 2, 2, false, false, stringSplit},
+		{"States.UUID", 0, 0, true, false, uuid},
 	} {
 		functions[f.name] = &f
 	}

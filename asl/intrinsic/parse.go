@@ -51,7 +51,7 @@ func (c *Call) paths(yield func(*jsonpath.Path) bool) bool {
 	return true
 }
 
-// Parse reads a call that is the whole text.
+// Parse reads a call that is the whole text; blanks may follow it.
 func Parse(text string) (*Call, error) {
 	if len(text) > 64<<10 {
 		return nil, fmt.Errorf("a call of %d bytes is too long", len(text))
@@ -61,6 +61,7 @@ func Parse(text string) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.blanks()
 	if p.at < len(p.s) {
 		return nil, p.errorf("unexpected %q after the call", p.s[p.at:])
 	}
@@ -124,6 +125,13 @@ func (p *parser) call(depth int) (*Call, error) {
 	p.at++
 	if n := len(c.args); n < fn.min || fn.max >= 0 && n > fn.max {
 		return nil, p.errorf("%s does not take %d arguments", fn.name, n)
+	}
+	if fn.numeric {
+		for i, a := range c.args {
+			if a.call == nil && a.path == nil && a.constant.Kind() != jsonvalue.KindNumber {
+				return nil, p.errorf("argument %d of %s must be a number", i+1, fn.name)
+			}
+		}
 	}
 	c.text = p.s[start:p.at]
 	return c, nil

@@ -272,8 +272,8 @@ func (p *parser) tokens() ([]token, error) {
 					continue
 				}
 			}
-			if p.peek() == '[' {
-				return nil, p.errorf("a dot before a bracket")
+			if p.peek() == '[' { // "$.[0]" is common and means "$[0]"
+				continue
 			}
 			if p.peek() == '*' {
 				p.at++
@@ -284,7 +284,7 @@ func (p *parser) tokens() ([]token, error) {
 			if err != nil {
 				return nil, err
 			}
-			if strings.HasPrefix(p.s[p.at:], "()") && len(out) >= 0 {
+			if strings.HasPrefix(p.s[p.at:], "()") {
 				if !isFunction(name) {
 					return nil, p.errorf("no function is named %q", name)
 				}

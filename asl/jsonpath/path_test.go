@@ -47,6 +47,7 @@ func TestEval(t *testing.T) {
 		{`$['a b']..x`, `[4]`},
 		{`$.hy-phen`, `1`},
 		{`$.n`, `null`},
+		{`$.store.book.[0].title`, `"Sayings"`},
 		{`$.no[*]`, `[]`},
 		{`$.no.items[1:5].x`, `[]`},
 		{`$.ünï`, `5`},
@@ -83,7 +84,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	for _, s := range []string{``, `a`, `.a`, `$.`, `$..`, `$a.`, `$[`, `$[]`, `$['a`, `$['a'`, `$[a]`, `$.a b`, `$ .a`, `$.a[?(@.x ==)]`, `$.a[?(@.x]`, `$.a[?@.x]`, `$.a.nofunc()`, `$.a.[0]`, `$.a[1,]`, `$.a[0:1`, `$.a.length().b`, `$$$`, `$.a,`, `$.a[?(@.x =~ /(/)]`, `$'a'`, `$.a['b',]`, `$.[0]`, `$3`} {
+	for _, s := range []string{``, `a`, `.a`, `$.`, `$..`, `$a.`, `$[`, `$[]`, `$['a`, `$['a'`, `$[a]`, `$.a b`, `$ .a`, `$.a[?(@.x ==)]`, `$.a[?(@.x]`, `$.a[?@.x]`, `$.a.nofunc()`, `$.a[1,]`, `$.a[0:1`, `$.a.length().b`, `$$$`, `$.a,`, `$.a[?(@.x =~ /(/)]`, `$'a'`, `$.a['b',]`, `$3`, `$.a.[`} {
 		if p, err := Parse(s); err == nil {
 			t.Errorf("%q was accepted as %s", s, p.compiled())
 		}

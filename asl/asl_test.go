@@ -1,0 +1,231 @@
+package asl
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+)
+
+func Example() {
+	machine, diagnostics := Parse([]byte(`{
+	  "StartAt": "Greet",
+	  "States": {
+	    "Greet": {"Type": "Pass", "Parameters": {"text.$": "States.Format('Hello, {}!', $.name)"}, "ResultPath": "$.greeting", "End": true}
+	  }
+	}`), ParseOptions{})
+	if machine == nil {
+		fmt.Println(diagnostics)
+		return
+	}
+	visit := Visit{State: machine.States[machine.StartAt], Input: jsonvalue.MustParse(`{"name": "World"}`)}
+	exit, failure := visit.Leave()
+	fmt.Println(exit.Output, failure)
+	// Output: {"name":"World","greeting":{"text":"Hello, World!"}} <nil>
+}
+
+func TestDiagnostics(t *testing.T) {
+	_, got := Parse([]byte(`{
+ "StartAt": "A",
+ "States": {
+  "A": {"Type": "Task", "Next": "Nowhere", "Retry": [{"ErrorEquals": [], "BackoffRate": 0.5}], "Colour": 1},
+  "B": {"Type": "Wait", "Timestamp": "tomorrow", "Seconds": 1, "End": true},
+  "C": {"Type": "Pass", "Parameters": {"x.$": "nope"}, "ResultPath": "$.a[*]", "End": true}
+ }
+}`), ParseOptions{})
+	var lines []string
+	for _, d := range got {
+		lines = append(lines, fmt.Sprintf("%d:%d %s", d.Pos.Line, d.Pos.Column, d))
+	}
+	want := []string{
+		`4:8 SCHEMA_VALIDATION_FAILED: These fields are required: [Resource] at /States/A`,
+		`4:33 MISSING_TRANSITION_TARGET: Missing 'Next' target: Nowhere at /States/A/Next`,
+		`4:70 SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Retry[0]/ErrorEquals`,
+		`4:89 SCHEMA_VALIDATION_FAILED: Value is less than the minimum of 1.0 at /States/A/Retry[0]/BackoffRate`,
+		`4:96 SCHEMA_VALIDATION_FAILED: Field 'Colour' is not supported at /States/A/Colour`,
+		`5:3 MISSING_TRANSITION_TARGET: State "B" is not reachable. at /States/B`,
+		`5:8 SCHEMA_VALIDATION_FAILED: Only one of these fields may be set: [Seconds, Timestamp, SecondsPath, TimestampPath] at /States/B`,
+		`5:38 SCHEMA_VALIDATION_FAILED: String does not match RFC3339 timestamp at /States/B/Timestamp`,
+		`6:3 MISSING_TRANSITION_TARGET: State "C" is not reachable. at /States/C`,
+		`6:47 SCHEMA_VALIDATION_FAILED: The value for the field 'x.$' must be a valid JSONPath or a valid intrinsic function call at /States/C/Parameters`,
+		`6:70 SCHEMA_VALIDATION_FAILED: Value is not a Reference Path: a reference path has names and indexes only, no [*] at /States/C/ResultPath`,
+	}
+	for _, w := range want {
+		if !slices.Contains(lines, w) {
+			t.Errorf("missing: %s\ngot:\n%s", w, strings.Join(lines, "\n"))
+		}
+	}
+	for text, want := range map[string]string{
+		`not`: `INVALID_JSON_DESCRIPTION: Unrecognized token 'not'`,
+		`[]`:  `INVALID_JSON_DESCRIPTION: Definition must be a valid JSON object`,
+		`{}`:  `SCHEMA_VALIDATION_FAILED: These fields are required: [States, StartAt] at /`,
+		`{"StartAt":"A","States":{"A":{"Type":"X"}}}`:                                         `SCHEMA_VALIDATION_FAILED: The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map] at /States/A/Type`,
+		`{"StartAt":"A","States":{"A":{"Type":"Pass","QueryLanguage":"JSONata","End":true}}}`: `SCHEMA_VALIDATION_FAILED: The query language JSONata is not supported yet at /States/A/QueryLanguage`,
+		`{"StartAt":"A","States":{"A":{"Type":"Parallel","Branches":[],"End":true}}}`:         `SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Branches`,
+		`{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"A"}}}`:                           `MISSING_END_STATE: No state that can be reached ends the workflow at /States`,
+	} {
+		m, d := Parse([]byte(text), ParseOptions{})
+		if m != nil || len(d) == 0 || !strings.HasPrefix(d[0].String(), want) {
+			t.Errorf("%s: %v, %v; want %s", text, m, d, want)
+		}
+	}
+}
+
+func taskVisit(t *testing.T, fields, input string) *Visit {
+	t.Helper()
+	m, d := Parse([]byte(`{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","Next":"E",`+fields+`},"E":{"Type":"Succeed"}}}`), ParseOptions{})
+	if m == nil {
+		t.Fatal(d)
+	}
+	return &Visit{State: m.States["T"], Entered: 2, Input: jsonvalue.MustParse(input), Limits: DefaultLimits}
+}
+
+func TestTaskData(t *testing.T) {
+	v := taskVisit(t, `"InputPath":"$.a","Parameters":{"p.$":"$.b"},"ResultSelector":{"r.$":"$.Payload.x"},"ResultPath":"$.out","OutputPath":"$.out","Assign":{"all.$":"$.Payload"},"TimeoutSecondsPath":"$.t"`, `{"a":{"b":1,"t":5}}`)
+	effective, f := v.EffectiveInput()
+	if f != nil {
+		t.Fatal(f)
+	}
+	if args, f := v.Arguments(effective); f != nil || args.String() != `{"p":1}` {
+		t.Error(args, f)
+	}
+	if to, f := v.Timeouts(effective); f != nil || to.Timeout != 5*time.Second || to.Heartbeat != 0 {
+		t.Error(to, f)
+	}
+	exit, f := v.Finish(jsonvalue.MustParse(`{"Payload":{"x":7}}`))
+	if f != nil || exit.Output.String() != `{"r":7}` || exit.Next != "E" || len(exit.Assign) != 1 || exit.Assign[0].Value.String() != `{"x":7}` {
+		t.Error(exit, f)
+	}
+	large := jsonvalue.Str(strings.Repeat("a", 300000))
+	if _, f := v.Finish(large); f == nil || f.Error != ErrDataLimitExceeded || !strings.HasPrefix(f.Cause, "The state/task 'lambda' returned") {
+		t.Error(f)
+	}
+	v = taskVisit(t, `"ResultPath":"$.a.b"`, `{"a":1}`)
+	if _, f := v.Finish(jsonvalue.Null); f == nil || f.Error != ErrResultPathMatch {
+		t.Error(f)
+	}
+	v = taskVisit(t, `"ResultPath":null,"Catch":[{"ErrorEquals":["A"],"Next":"E","ResultPath":"$.err"},{"ErrorEquals":["States.ALL"],"Next":"E"}]`, `{"a":1}`)
+	if exit, f := v.Finish(jsonvalue.Int(9)); f != nil || exit.Output.String() != `{"a":1}` {
+		t.Error(exit, f)
+	}
+	catch := WorkOf(v.State).Catch
+	if exit, f := v.Caught(MatchCatcher(catch, Failure{"A", "why"}), Failure{"A", "why"}); f != nil || exit.Output.String() != `{"a":1,"err":{"Error":"A","Cause":"why"}}` {
+		t.Error(exit, f)
+	}
+	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "B"}), Failure{Error: "B"}); f != nil || exit.Output.String() != `{"Error":"B"}` {
+		t.Error(exit, f)
+	}
+}
+
+func TestMatching(t *testing.T) {
+	for _, c := range []struct {
+		names string
+		error string
+		want  bool
+	}{
+		{"A", "A", true}, {"A", "B", false}, {ErrAll, "B", true}, {ErrAll, "", true}, {ErrAll, ErrRuntime, false}, {ErrRuntime, ErrRuntime, false},
+		{ErrAll, ErrDataLimitExceeded, false}, {ErrDataLimitExceeded, ErrDataLimitExceeded, true}, {ErrTaskFailed, "X", true}, {ErrTaskFailed, ErrTimeout, false},
+		{ErrTimeout, ErrHeartbeatTimeout, true}, {ErrAll, ErrTimeout, true},
+	} {
+		if got := MatchCatcher([]Catcher{{ErrorEquals: []string{c.names}}}, Failure{Error: c.error}) != nil; got != c.want {
+			t.Errorf("%s catches %s: %v", c.names, c.error, got)
+		}
+	}
+	retry := []Retrier{{ErrorEquals: []string{"A"}, MaxAttempts: 1, IntervalSeconds: 2, BackoffRate: 3, MaxDelaySeconds: 10}, {ErrorEquals: []string{ErrAll}, MaxAttempts: 2, IntervalSeconds: 1, BackoffRate: 1, FullJitter: true}}
+	if i, ok := MatchRetrier(retry, Failure{Error: "A"}, nil); i != 0 || !ok {
+		t.Error(i, ok)
+	}
+	if i, ok := MatchRetrier(retry, Failure{Error: "A"}, []int{1, 0}); i != 0 || ok {
+		t.Error("the first retrier is used up, and the second must not take over", i, ok)
+	}
+	if i, ok := MatchRetrier(retry, Failure{Error: "B"}, []int{1, 1}); i != 1 || !ok {
+		t.Error(i, ok)
+	}
+	for n, want := range []time.Duration{2, 6, 10, 10} {
+		if got := retry[0].Delay(n, 0.9); got != want*time.Second {
+			t.Errorf("delay %d is %v", n, got)
+		}
+	}
+	if got := retry[1].Delay(5, 0.25); got != time.Second/4 {
+		t.Error(got)
+	}
+}
+
+func TestWildcard(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{{"log-*.txt", "log-2023.txt", true}, {"log-*.txt", "log.txt", false}, {`a\*b`, "a*b", true}, {`a\*b`, "axb", false}, {"*", "", true}, {"a*b*c", "a--b--c", true}, {"a*b*c", "acb", false}, {"", "", true}, {"*a", "ba", true}, {"ab*ba", "aba", false}} {
+		if got := wildcard(c.pattern, c.s); got != c.want {
+			t.Errorf("%q ~ %q: %v", c.s, c.pattern, got)
+		}
+	}
+}
+
+func FuzzParseDefinition(f *testing.F) {
+	files, _ := filepath.Glob(filepath.Join("..", "..", "shared", "asl-definitions", "valid", "*"))
+	for _, name := range files {
+		if text, err := os.ReadFile(name); err == nil {
+			f.Add(text)
+		}
+	}
+	f.Add([]byte(`{"StartAt":"A","States":{"A":{"Type":"Choice","Choices":[{"Not":{"Variable":"$.a","IsNull":true},"Next":"B"}]},"B":{"Type":"Fail","ErrorPath":"$.x"}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, diagnostics := Parse(text, ParseOptions{Express: len(text)%2 == 0})
+		if m == nil && len(diagnostics) == 0 {
+			t.Fatal("refused without a word")
+		}
+		for _, d := range diagnostics {
+			if d.Pos.Line < 1 || d.Pos.Column < 1 || d.Pointer == "" || d.Message == "" || d.Code == "" {
+				t.Fatalf("incomplete: %+v", d)
+			}
+		}
+		if m == nil {
+			return
+		}
+		for _, name := range m.Order {
+			v := &Visit{State: m.States[name], Input: jsonvalue.MustParse(`{"a":[1,{"b":"2020-01-01T00:00:00Z"}]}`), Limits: DefaultLimits}
+			switch m.States[name].(type) {
+			case *FailState:
+				v.FailWith()
+			case *PassState, *ChoiceState, *SucceedState, *WaitState:
+				v.Leave()
+			default:
+				v.Finish(jsonvalue.MustParse(`{"x":[]}`))
+			}
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	text, err := os.ReadFile(shared(b, "asl-definitions", "valid", "asl-validator--job-status-poller.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if m, d := Parse(text, ParseOptions{}); m == nil {
+			b.Fatal(d)
+		}
+	}
+}
+
+func BenchmarkPass(b *testing.B) {
+	m, d := Parse([]byte(`{"StartAt":"P","States":{"P":{"Type":"Pass","Parameters":{"a.$":"$.list[1].name","b":{"c.$":"States.Format('{}-{}', $.x, $.y)"}},"ResultPath":"$.out","End":true}}}`), ParseOptions{})
+	if m == nil {
+		b.Fatal(d)
+	}
+	v := &Visit{State: m.States["P"], Input: jsonvalue.MustParse(`{"list":[{"name":"one"},{"name":"two"}],"x":1,"y":"z","rest":{"more":[1,2,3,4,5,6,7,8]}}`), Limits: DefaultLimits}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, f := v.Leave(); f != nil {
+			b.Fatal(f)
+		}
+	}
+}
