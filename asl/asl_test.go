@@ -117,7 +117,7 @@ func TestTaskData(t *testing.T) {
 	if exit, f := v.Caught(MatchCatcher(catch, Failure{"A", "why"}), Failure{"A", "why"}); f != nil || exit.Output.String() != `{"a":1,"err":{"Error":"A","Cause":"why"}}` {
 		t.Error(exit, f)
 	}
-	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "B"}), Failure{Error: "B"}); f != nil || exit.Output.String() != `{"Error":"B"}` {
+	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "B"}), Failure{Error: "B"}); f != nil || exit.Output.String() != `{"Error":"B","Cause":null}` {
 		t.Error(exit, f)
 	}
 }

@@ -445,7 +445,7 @@ func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
 	for queue := []string{b.StartAt}; len(queue) > 0; queue = queue[1:] {
 		v := states.Member(queue[0])
 		t := v.Member("Type").Str()
-		ends = ends || v.Member("End").Bool() || t == "Succeed" || t == "Fail"
+		ends = ends || v.Member("End").Bool() || t == "Succeed" || t == "Fail" || !slices.Contains(typeNames, t)
 		for _, to := range targets[queue[0]] {
 			if !reached[to] {
 				reached[to] = true
