@@ -208,23 +208,45 @@ func watch(dir string) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{dir: dir, alive: alive, done: make(chan struct{}), gone: make(chan struct{})}
+	if ended(alive) {
+		p.finish()
+		return p, nil
+	}
 	go func() {
 		if _, err := io.Copy(io.Discard, alive); err != nil {
 			return // closed: nobody watches any more
 		}
-		status := Status{Code: -1, Lost: true}
-		if err := readJSON(filepath.Join(dir, statusFile), &status); err == nil {
-			status.Lost = false
-		}
-		p.mu.Lock()
-		p.status = status
-		p.mu.Unlock()
-		if status.Lost {
-			endLost(dir)
-		}
-		close(p.done)
+		p.finish()
 	}()
 	return p, nil
+}
+
+// ended says whether the FIFO has no writer, without waiting.
+func ended(alive *os.File) bool {
+	c, err := alive.SyscallConn()
+	if err != nil {
+		return false
+	}
+	none := false
+	_ = c.Read(func(fd uintptr) bool {
+		n, err := syscall.Read(int(fd), make([]byte, 1))
+		none = n == 0 && err == nil
+		return true
+	})
+	return none
+}
+
+// finish reads how the program ended.
+func (p *Process) finish() {
+	status := Status{}
+	if err := readJSON(filepath.Join(p.dir, statusFile), &status); err != nil {
+		status = Status{Code: -1, Lost: true}
+		endLost(p.dir)
+	}
+	p.mu.Lock()
+	p.status = status
+	p.mu.Unlock()
+	close(p.done)
 }
 
 // endLost ends what a killed supervisor left running in its session.
