@@ -347,13 +347,13 @@ func assemble(u upload, all []part, list *s3api.CompletedMultipartUpload) (*obje
 	}
 	o := &object{Multipart: true, UploadID: u.ID, attributes: u.attributes}
 	sum := md5.New()
-	last := int64(0)
-	for i, want := range list.Parts {
-		number := awsapi.Val(want.PartNumber)
-		if number <= last {
+	for i, want := range list.Parts[1:] {
+		if awsapi.Val(want.PartNumber) <= awsapi.Val(list.Parts[i].PartNumber) {
 			return nil, invalid("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
 		}
-		last = number
+	}
+	for i, want := range list.Parts {
+		number := awsapi.Val(want.PartNumber)
 		p, ok := have[number]
 		if !ok || want.ETag == nil || !matches(*want.ETag, p.ETag) || !sameChecksum(u, p, want) {
 			return nil, withFields(invalid("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."),
