@@ -229,3 +229,15 @@ func BenchmarkPass(b *testing.B) {
 		}
 	}
 }
+
+func TestVariableReferences(t *testing.T) {
+	m, d := Parse([]byte(`{"StartAt":"A","States":{
+	 "A":{"Type":"Choice","Choices":[{"And":[{"Variable":"$guess","StringEqualsPath":"$answer"},{"Variable":"$.x","IsPresent":true}],"Next":"B"}],"Default":"B"},
+	 "B":{"Type":"Map","ItemsPath":"$items","ItemSelector":{"a.$":"States.Format('{}',$x.y)"},"ItemProcessor":{"StartAt":"C","States":{"C":{"Type":"Pass","InputPath":"$inner","End":true}}},"End":true}}}`), ParseOptions{})
+	if m == nil {
+		t.Fatal(d)
+	}
+	if got := fmt.Sprint(m.VariableReferences()); got != "map[A:[answer guess] B:[items x] C:[inner]]" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,12 @@
+// Package states serves the API of AWS Step Functions: state machines, executions, task tokens, activities, tags.
+//
+// Definitions are judged by package asl and executions are run by package engine; here are the rules of the API: names
+// and ARNs, what is idempotent, AWS's error codes and sentences, pages.
+//
+// Invariants: a state machine, an activity and their tags are one row each, written by version; an execution's ARN
+// follows from its request key where there is one, so that a repeated start finds the first; page tokens are made of
+// what was listed last, so they outlive the server.
+//
+// Not here yet: versions, aliases, redrive, Map Runs, TestState. Their operations are not registered, and parameters
+// that ask for them are refused by name.
+package states

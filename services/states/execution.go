@@ -1,0 +1,307 @@
+package states
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/mayfly-run/mayfly/asl"
+	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/history"
+	"github.com/mayfly-run/mayfly/internal/awsapi"
+	api "github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
+	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+	"github.com/mayfly-run/mayfly/store"
+)
+
+func unsupportedType() error {
+	return awsapi.Errorf(400, "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine")
+}
+
+// input reads an execution's input: {} when there is none.
+func input(text *string) (jsonvalue.Value, error) {
+	if text == nil {
+		return jsonvalue.Object(), nil
+	}
+	v, err := jsonvalue.ParseLimit([]byte(*text), asl.DefaultLimits.Payload)
+	if err == nil {
+		return v, nil
+	}
+	why := "Invalid execution input."
+	if *text != "" {
+		why = asl.JacksonSentence([]byte(*text), err)
+	}
+	return v, awsapi.Errorf(400, "InvalidExecutionInput", "Invalid State Machine Execution Input: '%s'", why)
+}
+
+// start is what StartExecution and StartSyncExecution share.
+func (s *Service) start(ctx context.Context, m machine, name, in, trace *string) (engine.Execution, error) {
+	x := engine.Execution{Definition: []byte(m.Definition), RequestKey: awscall.RequestKey(ctx)}
+	n := uuid(ctx, "execution")
+	if name != nil {
+		if err := checkName(*name); err != nil {
+			return x, err
+		}
+		n = *name
+	}
+	var err error
+	if x.Input, err = input(in); err != nil {
+		return x, err
+	}
+	p := who(ctx)
+	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p,
+		Parent: p.Execution, TraceHeader: awsapi.Val(trace), Region: p.Region, ARN: arn(p, "execution:"+m.Name+":"+n)}
+	if m.Type == express {
+		x.Identity.ARN = arn(p, "express:"+m.Name+":"+n+":"+uuid(ctx, "express"))
+	}
+	return x, nil
+}
+
+// StartExecution starts an execution. AWS: a Standard one is idempotent by its name while it runs, given the same input.
+func (s *Service) StartExecution(ctx context.Context, in *api.StartExecutionInput) (*api.StartExecutionOutput, error) {
+	m, _, _, err := s.machineOf(ctx, in.StateMachineArn)
+	if err != nil {
+		return nil, err
+	}
+	x, err := s.start(ctx, m, in.Name, in.Input, in.TraceHeader)
+	if err != nil {
+		return nil, err
+	}
+	started, err := s.cfg.Engine.CreateExecution(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	return &api.StartExecutionOutput{ExecutionArn: x.Identity.ARN, StartDate: started}, nil
+}
+
+// StartSyncExecution runs an Express execution and answers with its end.
+func (s *Service) StartSyncExecution(ctx context.Context, in *api.StartSyncExecutionInput) (*api.StartSyncExecutionOutput, error) {
+	m, _, _, err := s.machineOf(ctx, in.StateMachineArn)
+	if err != nil {
+		return nil, err
+	}
+	if m.Type != express {
+		return nil, unsupportedType()
+	}
+	x, err := s.start(ctx, m, in.Name, in.Input, in.TraceHeader)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.cfg.Engine.StartSync(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	const unit = 100 // milliseconds
+	took := max((d.Stopped.Sub(d.Started).Milliseconds()+unit-1)/unit, 1) * unit
+	out := &api.StartSyncExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: &d.MachineARN, Name: &d.Name, StartDate: d.Started, StopDate: d.Stopped,
+		Status: string(d.Status), TraceHeader: optional(d.TraceHeader),
+		BillingDetails: &api.BillingDetails{BilledMemoryUsedInMB: awsapi.Ptr[int64](64), BilledDurationInMilliseconds: &took}}
+	out.Input, out.InputDetails = data(d.Input, in.IncludedData)
+	out.Output, out.OutputDetails = data(d.Output, in.IncludedData)
+	out.Error, out.Cause = failure(d, in.IncludedData)
+	return out, nil
+}
+
+// data is a value as the API shows it, with the note that it is there.
+func data(v jsonvalue.Value, included *string) (*string, *api.CloudWatchEventsExecutionDataDetails) {
+	if v.IsZero() {
+		return nil, nil
+	}
+	if awsapi.Val(included) == "METADATA_ONLY" {
+		return nil, &api.CloudWatchEventsExecutionDataDetails{Included: awsapi.Ptr(false)}
+	}
+	return awsapi.Ptr(v.String()), &api.CloudWatchEventsExecutionDataDetails{Included: awsapi.Ptr(true)}
+}
+
+func failure(d *engine.Description, included *string) (code, cause *string) {
+	if d.Failure == nil || awsapi.Val(included) == "METADATA_ONLY" {
+		return nil, nil
+	}
+	return optional(d.Failure.Error), optional(d.Failure.Cause)
+}
+
+// execution reads the Standard execution that an ARN names.
+func (s *Service) execution(ctx context.Context, text string) (*engine.Description, error) {
+	if _, err := parse(text, "execution"); err != nil {
+		return nil, err
+	}
+	d, err := s.cfg.Engine.Describe(ctx, text)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, awsapi.Errorf(400, "ExecutionDoesNotExist", "Execution Does Not Exist: '%s'", text)
+	}
+	return d, err
+}
+
+// DescribeExecution tells all of a Standard execution but its history.
+func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecutionInput) (*api.DescribeExecutionOutput, error) {
+	d, err := s.execution(ctx, in.ExecutionArn)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.DescribeExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: d.MachineARN, Name: &d.Name, Status: string(d.Status), StartDate: d.Started,
+		TraceHeader: optional(d.TraceHeader), StateMachineVersionArn: optional(d.VersionARN), StateMachineAliasArn: optional(d.AliasARN),
+		RedriveCount: awsapi.Ptr[int64](0), RedriveStatus: awsapi.Ptr("NOT_REDRIVABLE")}
+	out.Input, out.InputDetails = data(d.Input, in.IncludedData)
+	out.Output, out.OutputDetails = data(d.Output, in.IncludedData)
+	out.Error, out.Cause = failure(d, in.IncludedData)
+	if !d.Stopped.IsZero() {
+		out.StopDate = &d.Stopped
+	}
+	switch d.Status {
+	case execution.Running, execution.Succeeded:
+		out.RedriveStatusReason = awsapi.Ptr("Execution is " + string(d.Status) + " and cannot be redriven")
+	default:
+		out.RedriveStatusReason = awsapi.Ptr("Mayfly does not redrive executions yet")
+	}
+	return out, nil
+}
+
+// ListExecutions lists a state machine's executions, newest first.
+func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInput) (*api.ListExecutionsOutput, error) {
+	switch {
+	case in.MapRunArn != nil || in.RedriveFilter != nil:
+		return nil, awsapi.Errorf(400, "ValidationException", "Mayfly does not have Map Runs yet.")
+	case in.StateMachineArn == nil:
+		return nil, awsapi.Errorf(400, "ValidationException", "Either stateMachineArn or mapRunArn must be specified")
+	}
+	m, _, _, err := s.machineOf(ctx, *in.StateMachineArn)
+	if err != nil {
+		return nil, err
+	}
+	if m.Type == express {
+		return nil, unsupportedType()
+	}
+	of := "executions " + m.ARN + " " + awsapi.Val(in.StatusFilter)
+	from, err := after(in.NextToken, of)
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(in.MaxResults)
+	rows, err := s.cfg.Engine.ListExecutions(ctx, m.ARN, execution.Status(awsapi.Val(in.StatusFilter)), from, size+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListExecutionsOutput{Executions: []api.ExecutionListItem{}}
+	for i, r := range rows {
+		if i == size {
+			out.NextToken = pageToken{of, rows[i-1].Cursor}.String()
+			break
+		}
+		item := api.ExecutionListItem{ExecutionArn: r.ARN, StateMachineArn: r.MachineARN, Name: r.Name, Status: string(r.Status), StartDate: r.Started,
+			StateMachineVersionArn: optional(r.VersionARN), StateMachineAliasArn: optional(r.AliasARN), RedriveCount: awsapi.Ptr[int64](0)}
+		if !r.Stopped.IsZero() {
+			item.StopDate = &r.Stopped
+		}
+		out.Executions = append(out.Executions, item)
+	}
+	return out, nil
+}
+
+// StopExecution aborts a Standard execution; for one that has ended it answers when that was.
+func (s *Service) StopExecution(ctx context.Context, in *api.StopExecutionInput) (*api.StopExecutionOutput, error) {
+	if _, err := s.execution(ctx, in.ExecutionArn); err != nil {
+		return nil, err
+	}
+	stopped, err := s.cfg.Engine.StopExecution(ctx, in.ExecutionArn, awsapi.Val(in.Error), awsapi.Val(in.Cause))
+	if err != nil {
+		return nil, err
+	}
+	return &api.StopExecutionOutput{StopDate: stopped}, nil
+}
+
+// GetExecutionHistory pages through the events of a Standard execution, forwards or backwards. A page token is the number
+// of the last event seen.
+func (s *Service) GetExecutionHistory(ctx context.Context, in *api.GetExecutionHistoryInput) (*api.GetExecutionHistoryOutput, error) {
+	d, err := s.execution(ctx, in.ExecutionArn)
+	if err != nil {
+		return nil, err
+	}
+	reverse := awsapi.Val(in.ReverseOrder)
+	of := fmt.Sprintf("history %s %v", d.ARN, reverse)
+	text, err := after(in.NextToken, of)
+	if err != nil {
+		return nil, err
+	}
+	size := int64(pageSize(in.MaxResults))
+	first, last := int64(1), size // the events of this page
+	if reverse {
+		first, last = max(d.LastEvent-size+1, 1), d.LastEvent
+	}
+	if text != "" {
+		seen, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, awsapi.Errorf(400, "InvalidToken", "Invalid Token: 'Invalid token'")
+		}
+		if first, last = seen+1, seen+size; reverse {
+			first, last = max(seen-size, 1), seen-1
+		}
+	}
+	out := &api.GetExecutionHistoryOutput{Events: []api.HistoryEvent{}}
+	withData := in.IncludeExecutionData == nil || *in.IncludeExecutionData
+	var more bool
+	for e, err := range s.cfg.Engine.History(ctx, d.ARN) {
+		if err != nil {
+			return nil, fmt.Errorf("read the history of %s: %w", d.ARN, err)
+		}
+		if e.ID > last {
+			more = true
+			break
+		}
+		if e.ID < first {
+			continue
+		}
+		h, err := historyEvent(e, withData)
+		if err != nil {
+			return nil, err
+		}
+		out.Events = append(out.Events, h)
+	}
+	if reverse {
+		for i, j := 0, len(out.Events)-1; i < j; i, j = i+1, j-1 {
+			out.Events[i], out.Events[j] = out.Events[j], out.Events[i]
+		}
+		more = first > 1
+	}
+	if n := len(out.Events); more && n > 0 {
+		out.NextToken = pageToken{of, strconv.FormatInt(out.Events[n-1].Id, 10)}.String()
+	}
+	return out, nil
+}
+
+func historyEvent(e *history.Event, withData bool) (h api.HistoryEvent, err error) {
+	if err := awsapi.FromDocument(e.Tree(withData), &h); err != nil {
+		return h, fmt.Errorf("event %d, %s: %w", e.ID, e.Type, err)
+	}
+	return h, nil
+}
+
+// SendTaskSuccess ends a task well.
+func (s *Service) SendTaskSuccess(ctx context.Context, in *api.SendTaskSuccessInput) (*api.SendTaskSuccessOutput, error) {
+	output, err := jsonvalue.ParseLimit([]byte(in.Output), asl.DefaultLimits.Payload)
+	if err != nil {
+		return nil, awsapi.Errorf(400, "InvalidOutput", "Invalid Output: '%s'", asl.JacksonSentence([]byte(in.Output), err))
+	}
+	if err := s.cfg.Engine.TaskSucceeded(ctx, in.TaskToken, output); err != nil {
+		return nil, err
+	}
+	return &api.SendTaskSuccessOutput{}, nil
+}
+
+// SendTaskFailure fails a task.
+func (s *Service) SendTaskFailure(ctx context.Context, in *api.SendTaskFailureInput) (*api.SendTaskFailureOutput, error) {
+	if err := s.cfg.Engine.TaskFailed(ctx, in.TaskToken, awsapi.Val(in.Error), awsapi.Val(in.Cause)); err != nil {
+		return nil, err
+	}
+	return &api.SendTaskFailureOutput{}, nil
+}
+
+// SendTaskHeartbeat says that a task goes on.
+func (s *Service) SendTaskHeartbeat(ctx context.Context, in *api.SendTaskHeartbeatInput) (*api.SendTaskHeartbeatOutput, error) {
+	if err := s.cfg.Engine.TaskHeartbeat(ctx, in.TaskToken); err != nil {
+		return nil, err
+	}
+	return &api.SendTaskHeartbeatOutput{}, nil
+}
