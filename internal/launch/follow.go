@@ -3,8 +3,6 @@ package launch
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -189,21 +187,10 @@ func (r *Run) steps(ctx context.Context, c *Cluster) error {
 // tail reads the last lines of a step's stderr from Mayfly; on an endpoint that has no such page there is none.
 func (r *Run) tail(ctx context.Context, cluster, step string, lines int) []string {
 	u := fmt.Sprintf("%s/_mayfly/emr/%s/steps/%s/stderr?offset=-4096", r.Endpoint, url.PathEscape(cluster), url.PathEscape(step))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	body, err := r.get(ctx, u, 64<<10)
 	if err != nil {
-		return nil
-	}
-	resp, err := r.HTTP.Do(req)
-	if err != nil {
-		return nil
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil || resp.StatusCode != http.StatusOK {
 		return nil
 	}
 	all := strings.Split(strings.TrimRight(string(body), "\n"), "\n")
 	return all[max(0, len(all)-lines):]
 }
-
-func (r *Run) modelName() string { return "MayflyRun" }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"mime/quotedprintable"
 	"net/http"
 	"strings"
 	"time"
@@ -27,6 +29,7 @@ type Options struct {
 	Seed      uint64   // of the generated data
 	Nodes     int      // ClusterSize
 	Email     string   // who hears of the end
+	MailDir   string   // where the endpoint keeps mail; empty when it sends mail
 	Functions []byte   // the functions' zip
 	Poll      time.Duration
 	Report    func(View)
@@ -194,6 +197,27 @@ func (r *Run) stackFailure(ctx context.Context, id string) string {
 	}
 	return reason
 }
+
+// get fetches a page of the endpoint, at most limit bytes of it.
+func (r *Run) get(ctx context.Context, url string, limit int64) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := r.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s", req.URL.Path, resp.Status)
+	}
+	return body, err
+}
+
+// decoded reads the body of a kept mail.
+func decoded(body io.Reader) io.Reader { return quotedprintable.NewReader(body) }
 
 // put writes one object.
 func (r *Run) put(ctx context.Context, key string, body []byte) error {
