@@ -17,6 +17,8 @@ type ParseOptions struct {
 	Express bool
 	// Resource judges the Resource of a Task: an error's text says why AWS would refuse it. nil: any ARN is accepted.
 	Resource func(arn string) error
+	// Lacks is a sentence that says what the engine lacks for a Resource, "" when nothing: a warning. nil: nothing.
+	Lacks func(arn string) string
 }
 
 // Codes of diagnostics, as AWS names them.
@@ -30,6 +32,7 @@ const (
 	CodeNoDollar        = "NO_DOLLAR"
 	CodeResultIsStatic  = "PASS_RESULT_IS_STATIC"
 	CodeTooDeeplyNested = "TOO_DEEPLY_NESTED"
+	CodeUnsupported     = "UNSUPPORTED_RESOURCE" // not AWS's: a warning that the engine cannot do this task yet
 )
 
 const (
@@ -609,6 +612,11 @@ func (p *parser) task(c Common, o object) State {
 		case p.o.Resource != nil:
 			if err := p.o.Resource(s.Resource); err != nil {
 				p.schema(r, at, "%v", err)
+			}
+		}
+		if p.o.Lacks != nil {
+			if sentence := p.o.Lacks(s.Resource); sentence != "" {
+				p.report(Diagnostic{Pos: p.pos(r.Offset()), Pointer: at, Code: CodeUnsupported, Severity: SeverityWarning, Message: sentence})
 			}
 		}
 	}

@@ -122,13 +122,20 @@ func variables(definition string) map[string][]string {
 	return nil
 }
 
+func (s *Service) options(kind string) asl.ParseOptions {
+	return asl.ParseOptions{Express: kind == express, Resource: s.cfg.Resource, Lacks: s.cfg.Lacks}
+}
+
 // checkDefinition refuses a definition with all that is wrong with it.
 func (s *Service) checkDefinition(definition, kind string) error {
-	_, diagnostics := asl.Parse([]byte(definition), asl.ParseOptions{Express: kind == express, Resource: s.cfg.Resource})
+	_, diagnostics := asl.Parse([]byte(definition), s.options(kind))
 	var wrong []string
 	for _, d := range diagnostics {
-		if d.Severity == asl.SeverityError {
+		switch {
+		case d.Severity == asl.SeverityError:
 			wrong = append(wrong, d.String())
+		case d.Code == asl.CodeUnsupported:
+			s.cfg.Log.Warn("state machine uses what mayfly lacks", "state", d.Pointer, "err", d.Message)
 		}
 	}
 	if wrong != nil {
@@ -341,7 +348,7 @@ func (s *Service) DeleteStateMachine(ctx context.Context, in *api.DeleteStateMac
 
 // ValidateStateMachineDefinition tells what is wrong with a definition.
 func (s *Service) ValidateStateMachineDefinition(ctx context.Context, in *api.ValidateStateMachineDefinitionInput) (*api.ValidateStateMachineDefinitionOutput, error) {
-	_, found := asl.Parse([]byte(in.Definition), asl.ParseOptions{Express: awsapi.Val(in.Type) == express, Resource: s.cfg.Resource})
+	_, found := asl.Parse([]byte(in.Definition), s.options(awsapi.Val(in.Type)))
 	out := &api.ValidateStateMachineDefinitionOutput{Result: "OK", Diagnostics: []api.ValidateStateMachineDefinitionDiagnostic{}, Truncated: awsapi.Ptr(false)}
 	if slices.ContainsFunc(found, func(d asl.Diagnostic) bool { return d.Severity == asl.SeverityError }) {
 		out.Result = "FAIL"

@@ -30,6 +30,8 @@ type Config struct {
 	Calls  awscall.Caller // for log groups; nil: destinations are not looked up
 	// Resource judges the Resource of a Task at creation: an error's text says why AWS would refuse it. nil: any ARN.
 	Resource func(arn string) error
+	// Lacks is a sentence that says what Mayfly lacks for a Resource, "" when nothing. nil: nothing.
+	Lacks func(arn string) string
 }
 
 // Service is the API. Make it with New, call Start before the loops start.
