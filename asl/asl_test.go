@@ -129,7 +129,7 @@ func TestMatching(t *testing.T) {
 		want  bool
 	}{
 		{"A", "A", true}, {"A", "B", false}, {ErrAll, "B", true}, {ErrAll, "", true}, {ErrAll, ErrRuntime, false}, {ErrRuntime, ErrRuntime, false},
-		{ErrAll, ErrDataLimitExceeded, false}, {ErrDataLimitExceeded, ErrDataLimitExceeded, true}, {ErrTaskFailed, "X", true}, {ErrTaskFailed, ErrTimeout, false},
+		{ErrAll, ErrDataLimitExceeded, true}, {ErrDataLimitExceeded, ErrDataLimitExceeded, true}, {ErrTaskFailed, "X", true}, {ErrTaskFailed, ErrTimeout, false},
 		{ErrTimeout, ErrHeartbeatTimeout, true}, {ErrAll, ErrTimeout, true},
 	} {
 		if got := MatchCatcher([]Catcher{{ErrorEquals: []string{c.names}}}, Failure{Error: c.error}) != nil; got != c.want {

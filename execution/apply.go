@@ -148,6 +148,9 @@ func applyNote(s *Snapshot, f Fact) {
 			if j := parent.Await.Join; j != nil && fr.Index < len(j.Results) {
 				j.Open--
 				j.Results[fr.Index] = fr.Input
+				if f.Event != nil && j.Open == 0 && j.Next == j.Total {
+					parent.Last = f.Event.ID // AWS: the end of a Map follows from the success of the last iteration
+				}
 			}
 		}
 		delete(s.Frames, f.Frame)
