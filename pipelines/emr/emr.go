@@ -19,7 +19,7 @@ import (
 
 // Files are the pipeline's files as they lie in this folder.
 //
-//go:embed template.yaml cluster.yaml cluster-parameters.json input.json bootstrap.sh programs/*.py machines/*.json
+//go:embed template.yaml cluster.yaml cluster-parameters.json input.json bootstrap.sh programs/preprocessing.py programs/model.py programs/broken.py machines/outer.asl.json machines/inner.asl.json
 var Files embed.FS
 
 // Parts are the parts of the pipeline that can be made to fail.

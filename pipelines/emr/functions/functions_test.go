@@ -11,10 +11,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/pipelines/emr"
 )
 
 // aws is a small account: objects, one stack, clusters, and what was sent to tokens.
@@ -587,4 +590,43 @@ func FuzzLocation(f *testing.F) {
 func FuzzNotification(f *testing.F) {
 	f.Add(stackMessage)
 	f.Fuzz(func(t *testing.T, s string) { stackNotification(s) })
+}
+
+// TestHandlers: the template names the handlers that there are, and all of them, and gives each what it reads.
+func TestHandlers(t *testing.T) {
+	var doc struct {
+		Resources map[string]struct {
+			Type       string `yaml:"Type"`
+			Properties struct {
+				Handler string `yaml:"Handler"`
+			} `yaml:"Properties"`
+		} `yaml:"Resources"`
+	}
+	if err := yaml.Unmarshal(emr.Template(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	known := handlers(newAWS().app())
+	named := map[string]bool{}
+	for id, r := range doc.Resources {
+		if r.Type != "AWS::Lambda::Function" {
+			continue
+		}
+		named[r.Properties.Handler] = true
+		if known[r.Properties.Handler] == nil {
+			t.Errorf("%s has the handler %q, which is unknown", id, r.Properties.Handler)
+		}
+	}
+	for h := range known {
+		if !named[h] {
+			t.Errorf("no function of the template has the handler %q", h)
+		}
+	}
+}
+
+// TestErrorForm: Lambda reports the name of an error when it gets it in this form.
+func TestErrorForm(t *testing.T) {
+	_, err := typed(func(context.Context, int) (int, error) { return 0, failf("Stack.NameTaken", "x %d", 1) })(t.Context(), 1)
+	if e, ok := err.(messages.InvokeResponse_Error); !ok || e.Type != "Stack.NameTaken" || e.Message != "x 1" {
+		t.Errorf("%#v", err)
+	}
 }

@@ -208,7 +208,7 @@ def detect(rows):
     raise_to(fast, SPEEDING, moving)
 
     # What no road does.
-    raise_to(np.full(shape, 20.0), RANGE, there & ((v * 60 / interval > 3000) | (s > 110) | (o > 100) | (v < 0) | (s < 0) | (o < 0)))
+    raise_to(np.maximum(20.0, score + 1), RANGE, there & ((v * 60 / interval > 3000) | (s > 110) | (o > 100) | (v < 0) | (s < 0) | (o < 0)))
     raise_to(np.full(shape, 15.0), OCCUPIED, there & (v == 0) & (o > 0))
     raise_to(np.full(shape, 15.0), SPEEDING, there & (v == 0) & (o == 0) & (s > 0))
     raise_to(np.full(shape, 15.0), COUNTED, there & (v > 0) & ((s == 0) | (o == 0)))
