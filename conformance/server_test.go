@@ -1,0 +1,77 @@
+package conformance
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/mayfly-run/mayfly/durable"
+	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/integration/awstask"
+	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/wake"
+	"github.com/mayfly-run/mayfly/services/iam"
+	"github.com/mayfly-run/mayfly/services/lambda"
+	"github.com/mayfly-run/mayfly/services/logs"
+	"github.com/mayfly-run/mayfly/services/s3"
+	"github.com/mayfly-run/mayfly/services/sns"
+	"github.com/mayfly-run/mayfly/services/sqs"
+	"github.com/mayfly-run/mayfly/services/states"
+	"github.com/mayfly-run/mayfly/store/memory"
+)
+
+// serve joins the parts that the cases need, as the daemon does, on a store in memory.
+func serve(t *testing.T) (url string, offered map[string]bool) {
+	t.Helper()
+	ctx := t.Context()
+	st := memory.New()
+	expressStore := memory.New()
+	loop := durable.New(durable.Config{Store: st})
+	express := durable.New(durable.Config{Store: expressStore})
+	bus := &wake.Bus{}
+	g, err := gateway.New(ctx, gateway.Config{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(g.ServeHTTP))
+	endpoint := func() string { return server.URL }
+	e, err := engine.New(ctx, engine.Config{Store: st, Loop: loop, ExpressLoop: express, Wake: bus, Integrations: awstask.New(awstask.Config{Calls: g})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machines := states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge})
+	objects, err := s3.New(ctx, s3.Config{Store: st, DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Register(machines.API(), objects.API(), iam.New(iam.Config{Store: st}).API(), logs.New(logs.Config{Store: st}).API(),
+		sqs.New(sqs.Config{Store: st, Endpoint: endpoint}).API(),
+		sns.New(sns.Config{Store: st, Loop: loop, Calls: g, Endpoint: endpoint, MailDir: t.TempDir()}).API())
+	offered = map[string]bool{"s3": true, "iam": true, "logs": true, "sqs": true, "sns": true}
+	var functions *lambda.Service
+	if python, err := exec.LookPath("python3"); err == nil {
+		functions = lambda.New(lambda.Config{Store: st, Loop: loop, Calls: g, Issuer: g.Keys, DataDir: t.TempDir(), Endpoint: endpoint, Python: python})
+		g.Register(functions.API())
+		offered["lambda"] = true
+	}
+	for _, start := range []func(context.Context) error{machines.Start, loop.Start, express.Start, e.Start} {
+		if err := start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		server.Close()
+		e.Stop()
+		if functions != nil {
+			functions.Stop()
+		}
+		loop.Stop()
+		express.Stop()
+		st.Close()
+		expressStore.Close()
+	})
+	return strings.TrimSuffix(server.URL, "/"), offered
+}
