@@ -186,6 +186,20 @@ func (s *Shape) MemberNamed(name string) *Ref {
 // Requires reports whether the structure's member must be there.
 func (s *Shape) Requires(name string) bool { return slices.Contains(s.Required, name) }
 
+// ErrorShape is the error that a code names, either as its shape ("QueueDoesNotExist") or as the wire spells it
+// ("AWS.SimpleQueueService.NonExistentQueue"); nil for an error that is not in the model.
+func (m *Model) ErrorShape(code string) *Shape {
+	if s := m.Shapes[code]; s != nil && s.Exception {
+		return s
+	}
+	for _, s := range m.Shapes {
+		if s.Exception && s.Error != nil && s.Error.Code == code {
+			return s
+		}
+	}
+	return nil
+}
+
 // IsStream reports whether the member is a body that is passed on unread.
 func (r *Ref) IsStream() bool { return r.To.Type == "blob" && (r.Streaming || r.To.Streaming) }
 

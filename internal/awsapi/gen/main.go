@@ -34,6 +34,7 @@ type config struct {
 		Name, Dir, Package string
 		Typed              []string        // operations that get Go types, as path.Match patterns
 		Modelled           json.RawMessage // absent: all; "typed": those only; or a list of patterns
+		Dropped            []string        // operations that the service no longer wants, and that share another's route
 	} `json:"services"`
 }
 
@@ -84,6 +85,10 @@ func run(data, out string) error {
 				return err
 			}
 		}
+		for _, n := range s.Dropped {
+			delete(m.Operations, n)
+		}
+		overlay(m)
 		if err := cut(m, keep); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}

@@ -35,9 +35,6 @@ type DeleteBucketWebsiteOutput struct{}
 // DeletePublicAccessBlockOutput has no members.
 type DeletePublicAccessBlockOutput struct{}
 
-// GetBucketNotificationConfigurationInput is a GetBucketNotificationConfigurationRequest.
-type GetBucketNotificationConfigurationInput = GetBucketNotificationConfigurationRequest
-
 // GetBucketNotificationConfigurationOutput is a NotificationConfiguration.
 type GetBucketNotificationConfigurationOutput = NotificationConfiguration
 
@@ -702,8 +699,8 @@ type GetBucketLoggingOutput struct {
 	LoggingEnabled *LoggingEnabled `json:"LoggingEnabled,omitempty"`
 }
 
-// GetBucketNotificationConfigurationRequest is the model's shape GetBucketNotificationConfigurationRequest.
-type GetBucketNotificationConfigurationRequest struct {
+// GetBucketNotificationConfigurationInput is the model's shape GetBucketNotificationConfigurationRequest.
+type GetBucketNotificationConfigurationInput struct {
 	Bucket              string  `json:"Bucket"`
 	ExpectedBucketOwner *string `json:"ExpectedBucketOwner,omitempty"`
 }
