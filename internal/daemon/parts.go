@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/mayfly-run/mayfly/durable"
+	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/integration/awstask"
+	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/internal/wake"
+	"github.com/mayfly-run/mayfly/services/ec2"
+	"github.com/mayfly-run/mayfly/services/iam"
+	"github.com/mayfly-run/mayfly/services/lambda"
+	"github.com/mayfly-run/mayfly/services/logs"
+	"github.com/mayfly-run/mayfly/services/s3"
+	"github.com/mayfly-run/mayfly/services/sns"
+	"github.com/mayfly-run/mayfly/services/sqs"
+	"github.com/mayfly-run/mayfly/services/states"
+	"github.com/mayfly-run/mayfly/services/sts"
+	"github.com/mayfly-run/mayfly/spark"
+	"github.com/mayfly-run/mayfly/store/memory"
+)
+
+// parts are what runs on the store.
+type parts struct {
+	gateway   *gateway.Gateway
+	wake      *wake.Bus
+	loop      *durable.Loop // of all that survives a restart
+	express   *durable.Loop // of Express executions, which do not
+	engine    *engine.Engine
+	machines  *states.Service
+	functions *lambda.Service
+	stops     []func() // in the order of starting
+}
+
+// build makes every part and joins them; nothing runs yet.
+func (s *Server) build(ctx context.Context) (*parts, error) {
+	p := &parts{wake: &wake.Bus{}}
+	p.loop = durable.New(durable.Config{Store: s.store, Clock: s.clock, Log: s.log, Fatal: s.fail})
+	p.express = durable.New(durable.Config{Store: memory.New(), Clock: s.clock, Log: s.log, Fatal: s.fail})
+
+	cfg := gateway.Config{Store: s.store, Clock: s.clock, Log: s.log, Health: s.health}
+	if s.settings.AccessKey != "" {
+		cfg.Credentials = []identity.Credentials{{AccessKeyID: s.settings.AccessKey, SecretAccessKey: s.settings.SecretKey}}
+	}
+	var err error
+	if p.gateway, err = gateway.New(ctx, cfg); err != nil {
+		return nil, err
+	}
+	objects, err := s3.New(ctx, s3.Config{Store: s.store, Clock: s.clock, Log: s.log, DataDir: s.settings.DataDir, Fatal: s.fail})
+	if err != nil {
+		return nil, fmt.Errorf("start s3: %w", err)
+	}
+	topics := sns.New(sns.Config{
+		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Endpoint: s.Endpoint,
+		MailDir: filepath.Join(s.settings.DataDir, "mail"), SMTP: s.settings.SMTP, From: s.settings.SMTPFrom,
+	})
+	p.functions = lambda.New(lambda.Config{
+		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys,
+		DataDir: s.settings.DataDir, Endpoint: s.Endpoint, Python: s.python(),
+	})
+	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock})
+	if p.engine, err = engine.New(ctx, engine.Config{
+		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
+	}); err != nil {
+		return nil, fmt.Errorf("start the engine: %w", err)
+	}
+	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge})
+
+	p.gateway.Register(
+		objects.API(),
+		topics.API(),
+		p.functions.API(),
+		p.machines.API(),
+		sqs.New(sqs.Config{Store: s.store, Clock: s.clock, Endpoint: s.Endpoint}).API(),
+		logs.New(logs.Config{Store: s.store, Clock: s.clock}).API(),
+		iam.New(iam.Config{Store: s.store, Clock: s.clock}).API(),
+		sts.New(sts.Config{Keys: p.gateway.Keys, Calls: p.gateway, Clock: s.clock}).API(),
+		ec2.New(ec2.Config{Store: s.store, Clock: s.clock}).API(),
+	)
+	p.gateway.Extra(sns.Prefix, topics.Handler())
+	return p, nil
+}
+
+// python is the interpreter of Python functions: the one that mayfly setup brought, with boto3.
+func (s *Server) python() string {
+	in, err := spark.Find(s.spark())
+	if err != nil {
+		return ""
+	}
+	return in.Python
+}
+
+// spark says which Spark the settings mean.
+func (s *Server) spark() spark.Options {
+	return spark.Options{Version: s.settings.SparkVersion, CacheDir: s.settings.CacheDir, SparkHome: s.settings.SparkHome}
+}
+
+// start recovers what the store holds: what ran before is ended or adopted before anything is dispatched again.
+func (p *parts) start(ctx context.Context) error {
+	for _, step := range []struct {
+		what  string
+		start func(context.Context) error
+		stop  func() // runs when the server ends, in the reverse order
+	}{
+		{"functions", p.functions.Recover, p.functions.Stop},
+		{"activities", p.machines.Start, nil},
+		{"the loop of Express executions", p.express.Start, p.express.Stop},
+		{"the loop", p.loop.Start, p.loop.Stop},
+		{"executions", p.engine.Start, p.engine.Stop},
+	} {
+		if step.stop != nil {
+			p.stops = append(p.stops, step.stop)
+		}
+		if err := step.start(ctx); err != nil {
+			return fmt.Errorf("recover %s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// stop ends what was started, the last first.
+func (p *parts) stop() {
+	for i := len(p.stops) - 1; i >= 0; i-- {
+		p.stops[i]()
+	}
+	p.stops = nil
+}

@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Settings are all that can be configured. Each has one name: --data-dir, MAYFLY_DATA_DIR and data-dir in the file are the
+// same, in that order of weight.
+type Settings struct {
+	Listen       string `name:"listen" default:"127.0.0.1:4566" help:"address that the AWS APIs are served on"`
+	DataDir      string `name:"data-dir" default:".mayfly" help:"folder of everything that the server keeps"`
+	LogLevel     string `name:"log-level" default:"info" oneof:"debug,info,warn,error" help:"least level that is logged"`
+	LogFormat    string `name:"log-format" default:"text" oneof:"text,json" help:"form of the log"`
+	AccessKey    string `name:"access-key" help:"access key that callers must sign with; without one every key is accepted"`
+	SecretKey    string `name:"secret-key" secret:"true" help:"secret of access-key"`
+	SMTP         string `name:"smtp" help:"smtp://[user:password@]host[:port], server that delivers mail; without one mail is kept in the data directory"`
+	SMTPFrom     string `name:"smtp-from" help:"sender of mail"`
+	CacheDir     string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
+	SparkVersion string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
+	SparkHome    string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
+	Cores        int    `name:"cores" help:"cores that clusters may use together; all of the machine's by default"`
+	MemoryMB     int    `name:"memory-mb" help:"memory in MiB that clusters may use together; three quarters of the machine's by default"`
+}
+
+// Setting is one setting as it is in force.
+type Setting struct {
+	Name, Value, Origin, Help string
+	Secret                    bool
+}
+
+// fields lists the settings with their places in s.
+func fields(s *Settings) []field {
+	v := reflect.ValueOf(s).Elem()
+	out := make([]field, v.NumField())
+	for i := range out {
+		f := v.Type().Field(i)
+		out[i] = field{name: f.Tag.Get("name"), tag: f.Tag, value: v.Field(i)}
+	}
+	return out
+}
+
+type field struct {
+	name  string
+	tag   reflect.StructTag
+	value reflect.Value
+}
+
+func (f field) set(text string) error {
+	if allowed := f.tag.Get("oneof"); allowed != "" && !slices.Contains(strings.Split(allowed, ","), text) {
+		return fmt.Errorf("%q is none of %s", text, strings.ReplaceAll(allowed, ",", ", "))
+	}
+	if f.value.Kind() != reflect.Int {
+		f.value.SetString(text)
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is not a whole number", text)
+	}
+	f.value.SetInt(int64(n))
+	return nil
+}
+
+// Names lists the names of all settings with their help texts and defaults.
+func Names() []Setting {
+	var s Settings
+	var out []Setting
+	for _, f := range fields(&s) {
+		out = append(out, Setting{Name: f.name, Value: f.tag.Get("default"), Help: f.tag.Get("help")})
+	}
+	return out
+}
+
+// Load puts the settings together: flags (by name; only those that were given), the environment, the file, the defaults.
+// file is the path of the settings file; one that is not there is no error unless it must be.
+func Load(flags map[string]string, getenv func(string) string, file string, must bool) (Settings, []Setting, error) {
+	var s Settings
+	var inForce []Setting
+	kept, err := readFile(file, must)
+	if err != nil {
+		return s, nil, err
+	}
+	var bad []error
+	for _, f := range fields(&s) {
+		env := "MAYFLY_" + strings.ToUpper(strings.ReplaceAll(f.name, "-", "_"))
+		in := Setting{Name: f.name, Help: f.tag.Get("help"), Secret: f.tag.Get("secret") != ""}
+		text, ok := flags[f.name]
+		switch fromFile, inFile := kept[f.name]; {
+		case ok:
+			in.Value, in.Origin = text, "flag --"+f.name
+		case getenv(env) != "":
+			in.Value, in.Origin = getenv(env), "environment "+env
+		case inFile:
+			in.Value, in.Origin = fromFile, "file "+file
+		default:
+			in.Value, in.Origin = f.tag.Get("default"), "default"
+		}
+		delete(kept, f.name)
+		if in.Value != "" {
+			if err := f.set(in.Value); err != nil {
+				bad = append(bad, fmt.Errorf("setting %s from %s: %w", f.name, in.Origin, err))
+			}
+		}
+		inForce = append(inForce, in)
+	}
+	for name := range kept {
+		bad = append(bad, fmt.Errorf("%s: no setting is named %q; mayfly config lists them", file, name))
+	}
+	return s, inForce, errors.Join(bad...)
+}
+
+func readFile(path string, must bool) (map[string]string, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !must {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	var doc map[string]yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return nil, fmt.Errorf("settings file %s: %w", path, err)
+	}
+	out := map[string]string{}
+	for name, node := range doc {
+		if node.Kind != yaml.ScalarNode {
+			return nil, fmt.Errorf("settings file %s, line %d: %s is not a plain value", path, node.Line, name)
+		}
+		out[name] = node.Value
+	}
+	return out, nil
+}
