@@ -106,8 +106,9 @@ type Command struct {
 	Tags               []Tag             `json:",omitempty"`
 	StackID, StackName string
 	By                 identity.Principal
-	Topics             []string `json:",omitempty"`
-	Events             []Event  `json:",omitempty"`
+	At                 time.Time // when it was decided
+	Topics             []string  `json:",omitempty"`
+	Events             []Event   `json:",omitempty"`
 }
 
 // PollEvery is the pause between two looks at an unfinished resource when nobody wakes its stack.
@@ -214,7 +215,7 @@ func (t *turn) put(r Resource) { t.fact(Fact{Put: &r}) }
 
 func (t *turn) command(c Command) {
 	s := t.s
-	c.StackID, c.StackName = s.ID, s.Name
+	c.StackID, c.StackName, c.At = s.ID, s.Name, t.now.UTC()
 	if s.Op != nil {
 		c.By = s.Op.By
 		c.Tags = s.Def.Tags
