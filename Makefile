@@ -14,6 +14,7 @@ TESTFLAGS ?= -p 2 -timeout 40m
 build:
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mayfly
+	$(GO) build -trimpath -ldflags '-s -w' -tags lambda.norpc -o bin/functions/bootstrap ./pipelines/emr/functions
 
 run: build
 	$(BIN) run

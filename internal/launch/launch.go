@@ -22,15 +22,16 @@ type Options struct {
 	HTTP     *http.Client
 	Clock    clock.Clock
 
-	Stack     string   // name of the pipeline's stack; mayfly-pipeline when empty
-	Bucket    string   // mayfly-pipeline-ACCOUNT when empty
-	Modes     []string // values of ProcessingMode, passed to the programs
-	Fail      string   // a part that shall fail: preprocessing, model, launch, delete; empty: none
-	Seed      uint64   // of the generated data
-	Nodes     int      // ClusterSize
-	Email     string   // who hears of the end
-	MailDir   string   // where the endpoint keeps mail; empty when it sends mail
-	Functions []byte   // the functions' zip
+	Stack     string            // name of the pipeline's stack; mayfly-pipeline when empty
+	Bucket    string            // mayfly-pipeline-ACCOUNT when empty
+	Modes     []string          // values of ProcessingMode, passed to the programs
+	Fail      string            // a part that shall fail: preprocessing, model, launch, delete; empty: none
+	Seed      uint64            // of the generated data
+	Nodes     int               // ClusterSize
+	Email     string            // who hears of the end
+	MailDir   string            // where the endpoint keeps mail; empty when it sends mail
+	Functions []byte            // the functions' zip
+	Programs  map[string][]byte // instead of the pipeline's own, by name: preprocessing, model
 	Poll      time.Duration
 	Report    func(View)
 }

@@ -35,32 +35,37 @@ func New(o Options) *Run {
 
 // Do runs the whole story. An error means that the run could not be made or followed; how it ended is in the summary.
 func (r *Run) Do(ctx context.Context) (*Summary, error) {
-	data, err := r.prepare(ctx)
+	data, err := r.Prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.report("start", "the outer machine is started")
-	input, err := r.input(ctx)
+	arn, err := r.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	began := r.Clock.Now()
-	name := "run-" + began.UTC().Format("20060102T150405.000")
-	started, err := r.call(ctx, "states", "StartExecution", map[string]any{
-		"stateMachineArn": r.outputs["StateMachineArn"], "name": strings.ReplaceAll(name, ".", "-"), "input": string(input),
-	})
-	if err != nil {
-		return nil, err
-	}
-	d, err := r.follow(ctx, text(started["executionArn"]))
+	d, err := r.follow(ctx, arn)
 	if err != nil {
 		return nil, err
 	}
 	return r.summarise(ctx, d, data)
 }
 
-// prepare puts everything in place: bucket, data, programs, key pair, the pipeline's stack, the subscription.
-func (r *Run) prepare(ctx context.Context) (*traffic.Data, error) {
+// Start starts the outer machine and returns the execution's ARN.
+func (r *Run) Start(ctx context.Context) (string, error) {
+	r.report("start", "the outer machine is started")
+	input, err := r.input(ctx)
+	if err != nil {
+		return "", err
+	}
+	name := "run-" + strings.ReplaceAll(r.Clock.Now().UTC().Format("20060102T150405.000"), ".", "-")
+	started, err := r.call(ctx, "states", "StartExecution", map[string]any{
+		"stateMachineArn": r.outputs["StateMachineArn"], "name": name, "input": string(input),
+	})
+	return text(started["executionArn"]), err
+}
+
+// Prepare puts everything in place: bucket, data, programs, key pair, the pipeline's stack, the subscription.
+func (r *Run) Prepare(ctx context.Context) (*traffic.Data, error) {
 	who, err := r.call(ctx, "sts", "GetCallerIdentity", map[string]any{})
 	if err != nil {
 		return nil, err
@@ -81,6 +86,9 @@ func (r *Run) prepare(ctx context.Context) (*traffic.Data, error) {
 	}
 	for file, body := range data.Files() {
 		objects[emr.InputPrefix+file] = body
+	}
+	for name, program := range r.Programs {
+		objects["testcode/"+name+".py"] = program
 	}
 	functionsKey := emr.FunctionsKey(r.Functions)
 	objects[functionsKey], objects["template.yaml"] = r.Functions, emr.Template()
