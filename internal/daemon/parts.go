@@ -11,6 +11,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/internal/wake"
+	"github.com/mayfly-run/mayfly/services/cloudformation"
 	"github.com/mayfly-run/mayfly/services/ec2"
 	"github.com/mayfly-run/mayfly/services/iam"
 	"github.com/mayfly-run/mayfly/services/lambda"
@@ -75,6 +76,9 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		topics.API(),
 		p.functions.API(),
 		p.machines.API(),
+		cloudformation.New(cloudformation.Config{
+			Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint,
+		}).API(),
 		sqs.New(sqs.Config{Store: s.store, Clock: s.clock, Endpoint: s.Endpoint}).API(),
 		logs.New(logs.Config{Store: s.store, Clock: s.clock}).API(),
 		iam.New(iam.Config{Store: s.store, Clock: s.clock}).API(),
