@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -332,23 +333,33 @@ func mustJSON(v any) string {
 // stored is the journal's form of an event.
 type stored struct {
 	ID       int64           `json:"i"`
-	Previous int64           `json:"p,omitempty"`
+	Previous int64           `json:"p"` // left out when 0
 	At       int64           `json:"t"` // microseconds since 1970
 	Type     Type            `json:"y"`
-	Details  json.RawMessage `json:"d,omitempty"`
+	Details  json.RawMessage `json:"d"` // left out where there are none
 }
 
 // MarshalJSON writes the journal's form.
 func (e Event) MarshalJSON() ([]byte, error) {
-	s := stored{ID: e.ID, Previous: e.Previous, At: e.At.UnixMicro(), Type: e.Type}
+	var buf bytes.Buffer
+	b := append(buf.AvailableBuffer(), `{"i":`...)
+	b = strconv.AppendInt(b, e.ID, 10)
+	if e.Previous != 0 {
+		b = strconv.AppendInt(append(b, `,"p":`...), e.Previous, 10)
+	}
+	b = strconv.AppendInt(append(b, `,"t":`...), e.At.UnixMicro(), 10)
+	b = append(append(append(b, `,"y":"`...), e.Type...), '"')
+	buf.Write(b)
 	if e.Details != nil {
-		d, err := json.Marshal(e.Details)
-		if err != nil {
+		buf.WriteString(`,"d":`)
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false) // payloads keep their text
+		if err := enc.Encode(e.Details); err != nil {
 			return nil, fmt.Errorf("encode details of %s: %w", e.Type, err)
 		}
-		s.Details = d
 	}
-	return json.Marshal(s)
+	buf.WriteByte('}')
+	return buf.Bytes(), nil
 }
 
 // UnmarshalJSON reads the journal's form.

@@ -98,6 +98,9 @@ func Walk(t *testing.T, dir string, f func(t *testing.T, s *Scenario)) {
 	}
 }
 
+// Part is the text of a part, "" when there is none.
+func (s *Scenario) Part(name string) string { return s.parts[name] }
+
 // Golden compares a part with got, or writes it with -update.
 func (s *Scenario) Golden(t *testing.T, part, got string) {
 	t.Helper()

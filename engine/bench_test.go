@@ -1,0 +1,61 @@
+package engine_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mayfly-run/mayfly/durable"
+	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+	"github.com/mayfly-run/mayfly/store/sqlite"
+)
+
+// BenchmarkThreePass starts executions of three Pass states with an input of 1 KB, in process and durably: the start is
+// answered when the execution has ended and its record is on the disk.
+func BenchmarkThreePass(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			st, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "mayfly.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer st.Close()
+			loop := durable.New(durable.Config{Store: st})
+			e, err := engine.New(b.Context(), engine.Config{Store: st, Loop: loop, Integrations: &fake{}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := loop.Start(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			defer loop.Stop()
+			defer e.Stop()
+			input := jsonvalue.MustParse(`{"text":"` + strings.Repeat("x", 1000) + `"}`)
+			var n atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(max(1, callers/2))
+			one := func() {
+				name := fmt.Sprint(n.Add(1))
+				x := engine.Execution{Identity: execution.Identity{ARN: arn(name), Name: name, MachineARN: machine, MachineName: "M"}, Definition: []byte(threePass), Input: input}
+				if _, err := e.CreateExecution(b.Context(), x); err != nil {
+					b.Error(err)
+				}
+			}
+			if callers == 1 {
+				for b.Loop() {
+					one()
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					one()
+				}
+			})
+		})
+	}
+}
