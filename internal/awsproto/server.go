@@ -27,7 +27,6 @@ type Request struct {
 	form     *form
 	labels   map[string]string
 	query    url.Values
-	tooLarge bool
 }
 
 // Open finds the operation of a request and reads its body, up to limit bytes, unless the operation streams it. The
@@ -132,7 +131,6 @@ func (q *Request) readBody(limit int64) error {
 		return awsapi.Errorf(400, "RequestAborted", "The request body could not be read: %v", err)
 	}
 	if int64(len(b)) > limit {
-		q.tooLarge = true
 		switch q.protocol {
 		case "rest-xml":
 			return awsapi.Errorf(400, "MaxMessageLengthExceeded", "Your request was too big: the limit is %d bytes.", limit)
@@ -659,9 +657,6 @@ func (q *Request) Fail(w http.ResponseWriter, err error, requestID string) {
 		}
 	}
 	q.requestID(w, requestID)
-	if q.tooLarge {
-		defer func() { q.http.Close = false }()
-	}
 	sender := "Sender"
 	if status >= 500 {
 		sender = "Receiver"
@@ -792,9 +787,10 @@ func Operations(m *awsapi.Model) []string {
 	})
 }
 
-// Foreign is a request for a service without a model, only good for Fail: its protocol is guessed from its form.
-func Foreign(r *http.Request) *Request {
-	m := &awsapi.Model{Metadata: awsapi.Metadata{Protocol: "rest-xml", JSONVersion: "1.0"}}
+// Foreign is a request for a service without a model, only good for Fail: its protocol is guessed from its form. AWS: of
+// the services with neither target nor form, few speak XML.
+func Foreign(r *http.Request, service string) *Request {
+	m := &awsapi.Model{Metadata: awsapi.Metadata{Protocol: "rest-json", JSONVersion: "1.0"}}
 	ct := r.Header.Get("Content-Type")
 	switch {
 	case r.Header.Get("X-Amz-Target") != "":
@@ -804,8 +800,8 @@ func Foreign(r *http.Request) *Request {
 		}
 	case strings.HasPrefix(ct, "application/x-www-form-urlencoded"):
 		m.Metadata.Protocol = "query"
-	case strings.HasPrefix(ct, "application/json"), strings.HasPrefix(ct, "application/cbor"):
-		m.Metadata.Protocol = "rest-json"
+	case slices.Contains([]string{"cloudfront", "route53", "s3control", "s3-outposts", "s3express"}, service):
+		m.Metadata.Protocol = "rest-xml"
 	}
 	return &Request{Model: m, http: r, protocol: m.Metadata.Protocol}
 }

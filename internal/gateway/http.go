@@ -43,7 +43,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := g.resolve(r, sig)
 	m := awsapi.Load(name)
 	if m == nil {
-		q := awsproto.Foreign(r)
+		q := awsproto.Foreign(r, name)
 		q.Fail(w, awsapi.Errorf(400, "UnknownServiceException", "Mayfly does not have the service %s.", name), request)
 		return
 	}
