@@ -54,7 +54,7 @@ type Decision[F, C any] struct {
 	Sends       []Send // inputs for other entities
 	Reply       any    // for the caller that waits; survives encoding/json where the input has a RequestKey
 	Err         error  // an API error for the caller instead of Reply; facts, if any, are committed all the same
-	More        bool   // the budget is spent: Kind.Continue follows as the next input
+	More        bool   // the budget is spent: Kind.Continue follows; other inputs may come before it
 	Closed      bool   // the entity has ended; it may still answer inputs
 }
 

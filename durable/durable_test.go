@@ -102,7 +102,7 @@ func (c bank) Decide(a *account, in durable.Input[order], env durable.Env) (dura
 			note(fact{What: "expired", Name: o.Name, Amount: amount})
 		}
 	case "walk":
-		for i := 0; a.Steps < c.limit; i++ {
+		for i := 0; a.Steps < c.limit && !a.Ended; i++ {
 			if i == env.Budget {
 				d.More = true
 				break
@@ -783,5 +783,35 @@ func TestLongBodies(t *testing.T) {
 			t.Error("the name came back changed")
 		}
 		l.Stop()
+	})
+}
+
+// TestEndlessDecision checks that an entity which always wants to go on can still be looked at and ended, also after a
+// restart.
+func TestEndlessDecision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.tweak = func(k *durable.Kind[account, order, fact, ask], c *durable.Config) {
+			k.Core = bank{limit: 1 << 30}
+			k.MarshalState = nil
+		}
+		l, e := w.open()
+		do(t, e, "account/a", order{Do: "walk"})
+		for look(t, e, "account/a").Steps < 100 {
+		}
+		l.Stop()
+		l, e = w.open()
+		before := look(t, e, "account/a").Steps
+		for look(t, e, "account/a").Steps < before+100 {
+		}
+		do(t, e, "account/a", order{Do: "end"})
+		synctest.Wait()
+		if a := look(t, e, "account/a"); !a.Ended || a.Steps < 200 || a.Steps > 1<<20 {
+			t.Errorf("ended %v after %d steps", a.Ended, a.Steps)
+		}
+		l.Stop()
+		for timer, err := range w.store.Timers(t.Context()) {
+			t.Errorf("left timer: %+v, %v", timer, err)
+		}
 	})
 }

@@ -125,6 +125,7 @@ func (l *Loop) Start(ctx context.Context) error {
 	for _, p := range l.parts {
 		go p.run()
 	}
+	var resumed []store.ID
 	for t, err := range l.cfg.Store.Timers(ctx) {
 		if err != nil {
 			return fmt.Errorf("read timers: %w", err)
@@ -134,7 +135,7 @@ func (l *Loop) Start(ctx context.Context) error {
 			continue
 		}
 		if t.Name == moreTimer {
-			l.post(t.Entity, func(p *partition) { p.resume(t.Entity) })
+			resumed = append(resumed, t.Entity)
 			continue
 		}
 		l.timers.set(timerKey{t.Entity, t.Name}, t.Due)
@@ -142,6 +143,9 @@ func (l *Loop) Start(ctx context.Context) error {
 	again, err := l.readOutbox(ctx)
 	if err != nil {
 		return fmt.Errorf("read outbox: %w", err)
+	}
+	for _, id := range resumed { // after the outbox is read: what they bring about is dispatched once
+		l.post(id, func(p *partition) { p.resume(id) })
 	}
 	var opened sync.WaitGroup
 	for name, o := range l.kinds {

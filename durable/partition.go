@@ -86,12 +86,12 @@ type entity struct {
 	size    int      // bytes folded into state, for the cache
 
 	pending    []*pending
-	continuing bool     // a decision said More: only Continue may come next
+	continuing bool     // a decision said More: one Continue is on its way
 	suspended  bool     // what is pending must settle before the state can be loaded again
 	failing    bool     // a pending commit failed: the ones after it fail with it and are decided again
 	again      []*input // these
 	undo       []undo
-	queue      []*input // what waits for continuing or suspended to end
+	queue      []*input // what waits for suspended to end
 	elem       *list.Element
 }
 
@@ -111,6 +111,7 @@ type pending struct {
 	out        outcome
 	undo       []undo
 	continuing bool // of the entity before it
+	continues  bool // Continue follows it
 	waiters    []waiter
 }
 
@@ -270,16 +271,12 @@ func (p *partition) continued(e *entity) {
 
 // pump takes the inputs whose turn it is.
 func (p *partition) pump(e *entity) {
-	for !e.suspended {
-		i := 0
-		if e.continuing {
-			i = slices.IndexFunc(e.queue, func(in *input) bool { return in.more })
+	for !e.suspended && len(e.queue) > 0 {
+		in := e.queue[0]
+		e.queue[0] = nil
+		if e.queue = e.queue[1:]; len(e.queue) == 0 {
+			e.queue = nil
 		}
-		if i < 0 || i >= len(e.queue) {
-			break
-		}
-		in := e.queue[i]
-		e.queue = slices.Delete(e.queue, i, i+1)
 		p.step(e, in)
 	}
 	if e.number == 0 && e.idle() {
@@ -356,7 +353,12 @@ func (p *partition) step(e *entity, in *input) {
 		out.closed = true // an input that changes nothing reopens nothing
 	}
 	pd := &pending{in: in, out: out, undo: undos, continuing: e.continuing}
-	e.continuing = out.more
+	if in.more {
+		e.continuing = false
+	}
+	if out.more && !e.continuing {
+		e.continuing, pd.continues = true, true
+	}
 	batch := store.Batch{Rows: out.rows, ClearTimers: clear, Done: in.done}
 	for _, name := range out.clearTimers {
 		key := timerKey{e.id, name}
@@ -369,7 +371,7 @@ func (p *partition) step(e *entity, in *input) {
 		pd.undo = append(pd.undo, undo{key, l.timers.set(key, due)})
 		batch.SetTimers = append(batch.SetTimers, store.Timer{Entity: e.id, Name: t.Name, Due: due})
 	}
-	if out.more {
+	if pd.continues {
 		batch.SetTimers = append(batch.SetTimers, store.Timer{Entity: e.id, Name: moreTimer, Due: at})
 	}
 	if in.requestKey != "" && out.err == nil && in.broken == nil {
@@ -496,7 +498,7 @@ func (p *partition) committed(e *entity, err error) {
 				l.send(messageKey(e.id, pd.number, len(pd.out.commands)+i), s)
 			}
 		}
-		if pd.out.more && !l.leaving() {
+		if pd.continues && !l.leaving() {
 			p.continued(e)
 		}
 	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrFenced):
