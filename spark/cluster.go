@@ -371,6 +371,7 @@ func writeFiles(k *kept) error {
 		{filepath.Join(conf, "log4j2.properties"), []byte(driverLog)},
 		{filepath.Join(conf, "daemon.conf"), properties(k.daemonConf())},
 		{filepath.Join(conf, "spark-defaults.conf"), properties(k.defaults())},
+		{filepath.Join(conf, "core-site.xml"), coreSite(k.defaults())},
 		{filepath.Join(k.Config.Dir, clusterFile), b},
 	} {
 		if err := os.WriteFile(f.path+".new", f.content, 0o600); err != nil {
