@@ -58,7 +58,7 @@ type Engine struct {
 	machines   map[string]*asl.StateMachine
 	activities map[string]bool
 	queues     map[string]*queue
-	polls      map[taskRef]*poll
+	polls      map[string]map[execution.TaskID]*poll // by execution
 	calls      map[taskRef]context.CancelCauseFunc
 	waiters    map[string][]chan struct{} // of StartSync, by ARN
 	started    bool
@@ -98,7 +98,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg.Limits = execution.DefaultLimits
 	}
 	e := &Engine{cfg: cfg, key: key, machines: map[string]*asl.StateMachine{}, activities: map[string]bool{},
-		queues: map[string]*queue{}, polls: map[taskRef]*poll{}, calls: map[taskRef]context.CancelCauseFunc{},
+		queues: map[string]*queue{}, polls: map[string]map[execution.TaskID]*poll{}, calls: map[taskRef]context.CancelCauseFunc{},
 		waiters: map[string][]chan struct{}{}}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.core = execution.Core{Limits: cfg.Limits, Machine: e.machine, Token: e.token, Activity: e.hasActivity}
@@ -114,8 +114,10 @@ func (e *Engine) Start(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
-	for _, p := range e.polls {
-		e.arm(p, 0)
+	for _, open := range e.polls {
+		for _, p := range open {
+			e.arm(p, 0)
+		}
 	}
 	return nil
 }
@@ -125,10 +127,12 @@ func (e *Engine) Stop() {
 	e.cancel(errStopped)
 	e.mu.Lock()
 	e.stopped = true
-	for ref, p := range e.polls {
-		p.end()
-		delete(e.polls, ref)
+	for _, open := range e.polls {
+		for _, p := range open {
+			p.end()
+		}
 	}
+	clear(e.polls)
 	e.mu.Unlock()
 	e.polling.Wait()
 }

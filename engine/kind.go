@@ -180,10 +180,14 @@ func (e *Engine) track(s *execution.Snapshot, task execution.TaskID) {
 func (e *Engine) untrack(s *execution.Snapshot) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for ref, p := range e.polls {
-		if ref.execution == s.Identity.ARN && s.Tasks[ref.task] == nil {
+	open := e.polls[s.Identity.ARN]
+	for task, p := range open {
+		if s.Tasks[task] == nil {
 			p.end()
-			delete(e.polls, ref)
+			delete(open, task)
 		}
+	}
+	if len(open) == 0 {
+		delete(e.polls, s.Identity.ARN)
 	}
 }

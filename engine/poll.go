@@ -49,12 +49,17 @@ func (e *Engine) watch(ref taskRef, job integration.Job) {
 	if e.stopped {
 		return
 	}
-	if p := e.polls[ref]; p != nil {
+	open := e.polls[ref.execution]
+	if p := open[ref.task]; p != nil {
 		p.job = job
 		return
 	}
+	if open == nil {
+		open = map[execution.TaskID]*poll{}
+		e.polls[ref.execution] = open
+	}
 	p := &poll{ref: ref, job: job, pace: firstPoll}
-	e.polls[ref] = p
+	open[ref.task] = p
 	for _, w := range e.cfg.Integrations.Watches(job) {
 		p.stops = append(p.stops, e.cfg.Wake.Watch(w, func() { e.due(p) }))
 	}
