@@ -19,7 +19,8 @@ var (
 	update   = flag.Bool("update", false, "add what passes now to passing.txt")
 	report   = flag.String("report", "", "write the table of areas to this file")
 	endpoint = flag.String("endpoint", "", "run against this endpoint instead of one in this process")
-	only     = flag.String("only", "", "run only cases whose area or name contains this text, and print what differs")
+	only     = flag.String("only", "", "run only cases whose area or name contains this text")
+	diff     = flag.Bool("diff", false, "print what differs from AWS")
 	jobs     = flag.Int("jobs", 8, "how many cases run at once")
 )
 
@@ -136,7 +137,7 @@ func TestConformance(t *testing.T) {
 		switch was := old[id]; {
 		case was == byHistory && now != byHistory, was == byResult && now == "":
 			t.Errorf("%s passed (%s) and does not any more: skipped %q, error %q\n%s", id, was, o.Skipped, o.Err, strings.Join(o.Diff, "\n"))
-		case *only != "":
+		case *diff && now != byHistory && (o.HasHistory || now == ""):
 			t.Logf("%s: %q skipped %q, error %q\n%s", id, now, o.Skipped, o.Err, strings.Join(o.Diff, "\n"))
 		}
 		if now == byHistory || now != "" && passing[id] == "" {

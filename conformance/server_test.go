@@ -2,8 +2,10 @@ package conformance
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/integration/awstask"
+	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/wake"
 	"github.com/mayfly-run/mayfly/services/iam"
@@ -28,36 +31,42 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 	t.Helper()
 	ctx := t.Context()
 	st := memory.New()
+	clock := clock.System{}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	expressStore := memory.New()
-	loop := durable.New(durable.Config{Store: st})
+	loop := durable.New(durable.Config{Store: st, Log: log})
 	express := durable.New(durable.Config{Store: expressStore})
 	bus := &wake.Bus{}
-	g, err := gateway.New(ctx, gateway.Config{Store: st})
+	g, err := gateway.New(ctx, gateway.Config{Store: st, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(http.HandlerFunc(g.ServeHTTP))
 	endpoint := func() string { return server.URL }
-	e, err := engine.New(ctx, engine.Config{Store: st, Loop: loop, ExpressLoop: express, Wake: bus, Integrations: awstask.New(awstask.Config{Calls: g})})
+	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Integrations: awstask.New(awstask.Config{Calls: g})})
 	if err != nil {
 		t.Fatal(err)
 	}
 	machines := states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge})
-	objects, err := s3.New(ctx, s3.Config{Store: st, DataDir: t.TempDir()})
+	objects, err := s3.New(ctx, s3.Config{Store: st, Clock: clock, Log: log, DataDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Register(machines.API(), objects.API(), iam.New(iam.Config{Store: st}).API(), logs.New(logs.Config{Store: st}).API(),
-		sqs.New(sqs.Config{Store: st, Endpoint: endpoint}).API(),
-		sns.New(sns.Config{Store: st, Loop: loop, Calls: g, Endpoint: endpoint, MailDir: t.TempDir()}).API())
+	g.Register(machines.API(), objects.API(), iam.New(iam.Config{Store: st, Clock: clock}).API(), logs.New(logs.Config{Store: st, Clock: clock}).API(),
+		sqs.New(sqs.Config{Store: st, Clock: clock, Endpoint: endpoint}).API(),
+		sns.New(sns.Config{Store: st, Clock: clock, Log: log, Loop: loop, Calls: g, Endpoint: endpoint, MailDir: t.TempDir()}).API())
 	offered = map[string]bool{"s3": true, "iam": true, "logs": true, "sqs": true, "sns": true}
 	var functions *lambda.Service
 	if python, err := exec.LookPath("python3"); err == nil {
-		functions = lambda.New(lambda.Config{Store: st, Loop: loop, Calls: g, Issuer: g.Keys, DataDir: t.TempDir(), Endpoint: endpoint, Python: python})
+		functions = lambda.New(lambda.Config{Store: st, Clock: clock, Log: log, Loop: loop, Calls: g, Issuer: g.Keys, DataDir: t.TempDir(), Endpoint: endpoint, Python: python})
 		g.Register(functions.API())
 		offered["lambda"] = true
 	}
-	for _, start := range []func(context.Context) error{machines.Start, loop.Start, express.Start, e.Start} {
+	starts := []func(context.Context) error{}
+	if functions != nil {
+		starts = append(starts, functions.Recover)
+	}
+	for _, start := range append(starts, machines.Start, loop.Start, express.Start, e.Start) {
 		if err := start(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -65,11 +74,11 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 	t.Cleanup(func() {
 		server.Close()
 		e.Stop()
+		loop.Stop()
+		express.Stop()
 		if functions != nil {
 			functions.Stop()
 		}
-		loop.Stop()
-		express.Stop()
 		st.Close()
 		expressStore.Close()
 	})

@@ -103,6 +103,9 @@ func (m *machine) logging() *api.LoggingConfiguration {
 	if m.Logging == nil {
 		return &api.LoggingConfiguration{Level: awsapi.Ptr("OFF"), IncludeExecutionData: awsapi.Ptr(false)}
 	}
+	if m.Logging.Destinations == nil { // AWS: recorded in sfn_api_logs.json (test_incomplete_logging_configuration)
+		m.Logging.Destinations = []api.LogDestination{}
+	}
 	return m.Logging
 }
 
@@ -265,7 +268,7 @@ func (s *Service) DescribeStateMachine(ctx context.Context, in *api.DescribeStat
 		return nil, err
 	}
 	out := &api.DescribeStateMachineOutput{StateMachineArn: m.ARN, Name: m.Name, Status: awsapi.Ptr("ACTIVE"), Definition: m.Definition, RoleArn: m.RoleARN,
-		Type: m.Type, CreationDate: m.Created, LoggingConfiguration: m.logging(), TracingConfiguration: m.tracing(), RevisionId: optional(m.Revision),
+		Type: m.Type, CreationDate: m.Created, LoggingConfiguration: m.logging(), TracingConfiguration: m.tracing(), RevisionId: optional(m.Revision), EncryptionConfiguration: ownedKey,
 		VariableReferences: variables(m.Definition)}
 	if awsapi.Val(in.IncludedData) == "METADATA_ONLY" {
 		out.Definition, out.VariableReferences = "{}", nil
@@ -284,7 +287,7 @@ func (s *Service) DescribeStateMachineForExecution(ctx context.Context, in *api.
 		return nil, fmt.Errorf("read the definition of %s: %w", d.ARN, err)
 	}
 	out := &api.DescribeStateMachineForExecutionOutput{StateMachineArn: d.MachineARN, Name: d.MachineName, Definition: string(definition), RoleArn: d.RoleARN,
-		UpdateDate: d.Started, LoggingConfiguration: (&machine{}).logging(), TracingConfiguration: (&machine{}).tracing(), VariableReferences: variables(string(definition))}
+		UpdateDate: d.Started, EncryptionConfiguration: ownedKey, LoggingConfiguration: (&machine{}).logging(), TracingConfiguration: (&machine{}).tracing(), VariableReferences: variables(string(definition))}
 	if m, _, _, err := s.machineOf(ctx, d.MachineARN); err == nil { // it may be gone
 		out.UpdateDate, out.LoggingConfiguration, out.TracingConfiguration = m.Updated, m.logging(), m.tracing()
 		if m.Definition == out.Definition {
