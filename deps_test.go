@@ -58,6 +58,7 @@ var arrows = map[string][]string{
 	"internal/launch":         {"internal/awscall", "internal/awsapi", "pipelines/emr/..."},
 	"internal/daemon":         {"..."},
 	"internal/cli":            {"..."},
+	"internal/acceptance":     {"..."},
 	"cmd/mayfly":              {"internal/cli"},
 }
 

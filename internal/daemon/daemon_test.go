@@ -98,7 +98,7 @@ func TestListenerIsFreedWhenStartFails(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mayfly.yaml")
-	if err := os.WriteFile(file, []byte("listen: 127.0.0.1:1\ndata-dir: from-file\ncores: 3\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("listen: 127.0.0.1:1\ndata-dir: from-file\nlog-format: json\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := map[string]string{"MAYFLY_DATA_DIR": "from-env", "MAYFLY_LISTEN": "127.0.0.1:2"}
@@ -106,21 +106,21 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Listen != "127.0.0.1:3" || s.DataDir != "from-env" || s.Cores != 3 || s.LogLevel != "info" {
+	if s.Listen != "127.0.0.1:3" || s.DataDir != "from-env" || s.LogFormat != "json" || s.LogLevel != "info" {
 		t.Errorf("%+v", s)
 	}
 	origins := map[string]string{}
 	for _, x := range inForce {
 		origins[x.Name] = x.Origin
 	}
-	for name, want := range map[string]string{"listen": "flag --listen", "data-dir": "environment MAYFLY_DATA_DIR", "cores": "file " + file, "log-level": "default"} {
+	for name, want := range map[string]string{"listen": "flag --listen", "data-dir": "environment MAYFLY_DATA_DIR", "log-format": "file " + file, "log-level": "default"} {
 		if origins[name] != want {
 			t.Errorf("%s comes from %q, want %q", name, origins[name], want)
 		}
 	}
 	none := func(string) string { return "" }
 	for text, part := range map[string]string{
-		"nonsense: 1": `no setting is named "nonsense"`, "cores: many": "not a whole number", "log-level: loud": "none of", "listen: [1]": "not a plain value",
+		"nonsense: 1": `no setting is named "nonsense"`, "log-level: loud": "none of", "listen: [1]": "not a plain value",
 	} {
 		os.WriteFile(file, []byte(text), 0o600)
 		if _, _, err := Load(nil, none, file, true); err == nil || !strings.Contains(err.Error(), part) {

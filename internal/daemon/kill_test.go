@@ -21,10 +21,14 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/clock"
+	"github.com/mayfly-run/mayfly/internal/proc"
 )
 
 // TestMain is also the server that TestKillWhilePutting kills.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "proc" { // the supervisor of what a server starts
+		os.Exit(proc.Main(os.Args[2:]))
+	}
 	if dir := os.Getenv("MAYFLY_TEST_SERVE"); dir != "" {
 		s, err := Start(context.Background(), Settings{Listen: os.Getenv("MAYFLY_TEST_LISTEN"), DataDir: dir}, "killed", slog.New(slog.DiscardHandler))
 		if err != nil {

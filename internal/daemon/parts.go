@@ -13,6 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/wake"
 	"github.com/mayfly-run/mayfly/services/cloudformation"
 	"github.com/mayfly-run/mayfly/services/ec2"
+	"github.com/mayfly-run/mayfly/services/emr"
 	"github.com/mayfly-run/mayfly/services/iam"
 	"github.com/mayfly-run/mayfly/services/lambda"
 	"github.com/mayfly-run/mayfly/services/logs"
@@ -63,6 +64,11 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys,
 		DataDir: s.settings.DataDir, Endpoint: s.Endpoint, Python: s.python(),
 	})
+	clusters := emr.New(emr.Config{
+		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys, Wake: p.wake,
+		DataDir: s.settings.DataDir, Endpoint: s.Endpoint,
+		Spark: func() (*spark.Installation, error) { return spark.Find(s.spark()) },
+	})
 	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock})
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
@@ -76,6 +82,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		topics.API(),
 		p.functions.API(),
 		p.machines.API(),
+		clusters.API(),
 		cloudformation.New(cloudformation.Config{
 			Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint,
 		}).API(),
@@ -86,6 +93,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		ec2.New(ec2.Config{Store: s.store, Clock: s.clock}).API(),
 	)
 	p.gateway.Extra(sns.Prefix, topics.Handler())
+	p.gateway.Extra(emr.Prefix, clusters.Handler())
 	return p, nil
 }
 

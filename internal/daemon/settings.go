@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -27,8 +26,6 @@ type Settings struct {
 	CacheDir     string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
 	SparkVersion string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
 	SparkHome    string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
-	Cores        int    `name:"cores" help:"cores that clusters may use together; all of the machine's by default"`
-	MemoryMB     int    `name:"memory-mb" help:"memory in MiB that clusters may use together; three quarters of the machine's by default"`
 }
 
 // Setting is one setting as it is in force.
@@ -58,15 +55,7 @@ func (f field) set(text string) error {
 	if allowed := f.tag.Get("oneof"); allowed != "" && !slices.Contains(strings.Split(allowed, ","), text) {
 		return fmt.Errorf("%q is none of %s", text, strings.ReplaceAll(allowed, ",", ", "))
 	}
-	if f.value.Kind() != reflect.Int {
-		f.value.SetString(text)
-		return nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return fmt.Errorf("%q is not a whole number", text)
-	}
-	f.value.SetInt(int64(n))
+	f.value.SetString(text)
 	return nil
 }
 
