@@ -150,10 +150,14 @@ func project(_ store.ID, s *stack.State, facts []stack.Fact) []store.RowChange {
 		switch {
 		case f.Born != nil:
 			rows = append(rows, put(key("name", s.Name), s.ID))
+			if s.By.Execution != "" {
+				rows = append(rows, put(store.Key{Service: serviceName, Kind: "owned", ID: s.ID}, key("stack", s.ID)))
+			}
 		case f.Event != nil:
 			rows = append(rows, put(key("event", fmt.Sprintf("%s/%010d", s.ID, f.Event.Seq)), f.Event))
 			if f.Event.Type == stack.StackType && f.Event.Status == stack.DeleteComplete {
-				rows = append(rows, store.RowChange{Key: key("name", s.Name), Delete: true})
+				rows = append(rows, store.RowChange{Key: key("name", s.Name), Delete: true},
+					store.RowChange{Key: store.Key{Service: serviceName, Kind: "owned", ID: s.ID}, Delete: true})
 			}
 		}
 	}
@@ -467,4 +471,45 @@ func (s *Service) records(ctx context.Context) ([]Record, error) {
 // give hands a stack an input of the call that ctx belongs to.
 func (s *Service) give(ctx context.Context, stackID string, in stack.Input) (any, error) {
 	return s.stacks.Do(ctx, entity(stackID), durable.Input[stack.Input]{By: who(ctx), RequestKey: awscall.RequestKey(ctx), Body: in})
+}
+
+// Owned is a stack that holds clusters, or may yet, with who made it.
+type Owned struct {
+	Account, Region  string
+	ID, Name, Status string
+	By               identity.Principal
+	Tags             map[string]string
+	Clusters         []string
+	Created          time.Time
+	Protected        bool
+}
+
+// Owned lists the stacks of every account and region that are not deleted and were made on behalf of an execution.
+func (s *Service) Owned(ctx context.Context) ([]Owned, error) {
+	var out []Owned
+	found, err := s.cfg.Store.List(ctx, store.Query{Service: serviceName, Kind: "owned"})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found {
+		var k store.Key
+		if err := json.Unmarshal(f.Value, &k); err != nil {
+			return nil, fmt.Errorf("row of %s: %w", f.Key.ID, err)
+		}
+		row, err := s.cfg.Store.Get(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		var r Record
+		if err := json.Unmarshal(row.Value, &r); err != nil {
+			return nil, fmt.Errorf("row of %s: %w", k.ID, err)
+		}
+		o := Owned{Account: k.Account, Region: k.Region, ID: k.ID, Name: r.Stack.StackName, Status: r.Stack.StackStatus, By: r.By, Clusters: r.Clusters,
+			Created: r.Stack.CreationTime, Protected: awsapi.Val(r.Stack.EnableTerminationProtection), Tags: map[string]string{}}
+		for _, t := range r.Stack.Tags {
+			o.Tags[t.Key] = t.Value
+		}
+		out = append(out, o)
+	}
+	return out, nil
 }

@@ -3,6 +3,7 @@ package cloudformation
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ import (
 
 // CreateStack begins to make a stack.
 func (s *Service) CreateStack(ctx context.Context, in *api.CreateStackInput) (*api.CreateStackOutput, error) {
+	if err := checkName("stackName", in.StackName); err != nil {
+		return nil, err
+	}
 	onFailure := awsapi.Val(in.OnFailure)
 	if in.DisableRollback != nil && in.OnFailure != nil {
 		return nil, invalid("You can specify either DisableRollback or OnFailure, but not both.")
@@ -52,6 +56,19 @@ func (s *Service) CreateStack(ctx context.Context, in *api.CreateStackInput) (*a
 		return nil, err
 	}
 	return &api.CreateStackOutput{StackId: &id}, nil
+}
+
+var namePattern = regexp.MustCompile(`^[a-zA-Z][-a-zA-Z0-9]*$`)
+
+// checkName refuses the name of a new stack or change set that AWS refuses; the models do not say it.
+func checkName(member, name string) error {
+	switch {
+	case len(name) > 128:
+		return invalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must have length less than or equal to 128", name, member)
+	case !namePattern.MatchString(name):
+		return invalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*", name, member)
+	}
+	return nil
 }
 
 // createdBefore answers a CreateStack whose name is taken: with the same token and the same stack, that stack.
@@ -304,6 +321,9 @@ func (s *Service) CreateChangeSet(ctx context.Context, in *api.CreateChangeSetIn
 	case typ == "UPDATE" || strings.HasPrefix(in.StackName, "arn:"):
 		return nil, noStack(in.StackName)
 	default:
+		if err := checkName("stackName", name); err != nil {
+			return nil, err
+		}
 		id = fmt.Sprintf("arn:aws:cloudformation:%s:%s:stack/%s/%s", p.Region, p.Account, name, newID(ctx, name))
 	}
 	req := request{stackName: name, stackID: id, body: in.TemplateBody, url: in.TemplateURL, usePrevious: awsapi.Val(in.UsePreviousTemplate), parameters: in.Parameters,
