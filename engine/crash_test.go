@@ -138,7 +138,7 @@ func TestCrashAfterEveryCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want, _, calm := tell(t, false)
 		got, restarts, stormy := tell(t, true)
-		if !strings.Contains(want, "ExecutionSucceeded") || restarts < 10 {
+		if !strings.Contains(want, "ExecutionSucceeded") || restarts < 6 {
 			t.Fatalf("%d restarts of\n%s", restarts, want)
 		}
 		if got != want {

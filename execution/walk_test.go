@@ -70,7 +70,8 @@ type walk struct {
 
 // step gives one input; a wild one may be anything, a tame one answers what is open.
 func (w *walk) step(wild bool) {
-	if w.more {
+	if w.more && (!wild || w.r.IntN(2) == 0) { // other inputs may come first
+		w.more = false
 		w.do(execution.Input{Continue: &execution.Continue{}})
 		return
 	}
@@ -121,6 +122,9 @@ func (w *walk) step(wild bool) {
 			}
 		}
 	case "continue":
+		if w.more {
+			return
+		}
 		w.t.Fatalf("seed %d: a frame can go on, and nobody said More", w.seed)
 	case "stop":
 		if !wild && len(open) == 1 {
@@ -140,7 +144,10 @@ func (w *walk) do(in execution.Input) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.more = d.More
+	w.more = w.more || d.More
+	if w.s.Closed() {
+		w.more = false
+	}
 	for _, f := range d.Facts {
 		e := f.Event
 		if e == nil {
