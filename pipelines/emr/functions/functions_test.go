@@ -55,8 +55,7 @@ func (w *aws) Invoke(_ context.Context, c awscall.Call) (map[string]any, error) 
 		}
 		return map[string]any{"Body": io.NopCloser(strings.NewReader(body))}, nil
 	case "PutObject":
-		b, _ := io.ReadAll(in["Body"].(io.Reader))
-		w.objects[object] = string(b)
+		w.objects[object] = string(in["Body"].([]byte))
 		return nil, nil
 	case "DeleteObject":
 		delete(w.objects, object)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -105,6 +104,6 @@ func (a *app) get(ctx context.Context, l location) ([]byte, error) {
 
 func (a *app) put(ctx context.Context, l location, contentType string, body []byte) error {
 	_, err := a.call(ctx, "s3", "PutObject", map[string]any{"Bucket": l.Bucket, "Key": l.Key, "ContentType": contentType,
-		"ContentLength": int64(len(body)), "Body": io.NopCloser(bytes.NewReader(body))})
+		"Body": body})
 	return err
 }

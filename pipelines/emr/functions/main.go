@@ -15,6 +15,8 @@ import (
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/internal/clock"
+	"github.com/mayfly-run/mayfly/internal/identity"
 )
 
 func main() {
@@ -34,8 +36,14 @@ type app struct {
 }
 
 func newApp() *app {
+	remote := &awscall.Remote{
+		Endpoint: os.Getenv("AWS_ENDPOINT_URL"), Region: os.Getenv("AWS_REGION"), Clock: clock.System{},
+		Credentials: awscall.Static(identity.Credentials{
+			AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN"),
+		}),
+	}
 	return &app{
-		calls: newCaller(), bucket: os.Getenv("BUCKET"), stackRole: os.Getenv("STACK_ROLE"),
+		calls: remote, bucket: os.Getenv("BUCKET"), stackRole: os.Getenv("STACK_ROLE"),
 		stackTopic: os.Getenv("STACK_TOPIC"), innerMachine: os.Getenv("INNER_MACHINE"),
 	}
 }
