@@ -12,6 +12,7 @@ import (
 
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration/awstask"
 	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/gateway"
@@ -43,11 +44,13 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(g.ServeHTTP))
 	endpoint := func() string { return server.URL }
-	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Integrations: awstask.New(awstask.Config{Calls: g})})
+	var machines *states.Service
+	observe := func(x *execution.Snapshot, facts []execution.Fact) { machines.Observe(x, facts) }
+	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Observe: observe, Integrations: awstask.New(awstask.Config{Calls: g})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	machines := states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge})
+	machines = states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge})
 	objects, err := s3.New(ctx, s3.Config{Store: st, Clock: clock, Log: log, DataDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +79,7 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 		e.Stop()
 		loop.Stop()
 		express.Stop()
+		machines.Stop()
 		if functions != nil {
 			functions.Stop()
 		}

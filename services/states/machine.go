@@ -189,7 +189,11 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 			out.CreationDate = old.Created
 			return nil
 		}
-		return s.save(ctx, r.key(), m, m.Created, 0, out)
+		if err := s.save(ctx, r.key(), m, m.Created, 0, out, logRow(&m, r)); err != nil {
+			return err
+		}
+		s.setLogging(&m, r)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -253,7 +257,11 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 		}
 		m.Updated = s.cfg.Clock.Now()
 		out = &api.UpdateStateMachineOutput{UpdateDate: m.Updated, RevisionId: &m.Revision}
-		return s.save(ctx, r.key(), m, m.Created, version, out)
+		if err := s.save(ctx, r.key(), m, m.Created, version, out, logRow(&m, r)); err != nil {
+			return err
+		}
+		s.setLogging(&m, r)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -327,7 +335,7 @@ func (s *Service) DeleteStateMachine(ctx context.Context, in *api.DeleteStateMac
 	if err != nil || version == 0 {
 		return out, err
 	}
-	if err := s.commit(ctx, store.Batch{Rows: []store.RowChange{{Key: r.key(), Delete: true}}}, out); err != nil {
+	if err := s.commit(ctx, store.Batch{Rows: []store.RowChange{{Key: r.key(), Delete: true}, {Key: store.Key{Service: service, Kind: loggedMachine, ID: m.ARN}, Delete: true}}}, out); err != nil {
 		return nil, err
 	}
 	if m.Type == standard {

@@ -36,7 +36,8 @@ type Config struct {
 
 // Service is the API. Make it with New, call Start before the loops start.
 type Service struct {
-	cfg Config
+	cfg  Config
+	logs executionLogs
 }
 
 // New makes the service.
@@ -47,10 +48,10 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{cfg: cfg}
+	return &Service{cfg: cfg, logs: executionLogs{machines: map[string]destination{}}}
 }
 
-// Start tells the engine of the activities that there are.
+// Start tells the engine of the activities that there are, and learns which machines are logged.
 func (s *Service) Start(ctx context.Context) error {
 	found, err := s.cfg.Store.List(ctx, store.Query{Service: service, Kind: knownActivity})
 	if err != nil {
@@ -59,7 +60,7 @@ func (s *Service) Start(ctx context.Context) error {
 	for _, f := range found {
 		s.cfg.Engine.ActivityCreated(f.Key.ID)
 	}
-	return nil
+	return s.loadLogging(ctx)
 }
 
 // API registers the operations.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	api "github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
@@ -39,7 +41,29 @@ func (echo) Watches(integration.Job) []string              { return nil }
 type server struct {
 	*states.Service
 	echo echo
+	logs logGroup
 	stop func()
+}
+
+// logGroup is a log service with one group, "g".
+type logGroup struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logGroup) Invoke(_ context.Context, c awscall.Call) (map[string]any, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch c.Operation {
+	case "DescribeLogGroups":
+		return map[string]any{"logGroups": []any{map[string]any{"logGroupName": "g"}}}, nil
+	case "CreateLogStream":
+		return nil, awsapi.Errorf(400, "ResourceAlreadyExistsException", "")
+	}
+	for _, e := range c.Input["logEvents"].([]any) {
+		l.lines = append(l.lines, fmt.Sprint(c.Input["logStreamName"], " ", e.(map[string]any)["message"]))
+	}
+	return nil, nil
 }
 
 func start(t *testing.T, st store.Store) *server {
@@ -48,11 +72,12 @@ func start(t *testing.T, st store.Store) *server {
 	loop := durable.New(durable.Config{Store: st})
 	expressStore := memory.New()
 	express := durable.New(durable.Config{Store: expressStore})
-	e, err := engine.New(t.Context(), engine.Config{Store: st, Loop: loop, ExpressLoop: express, Integrations: s.echo})
+	e, err := engine.New(t.Context(), engine.Config{Store: st, Loop: loop, ExpressLoop: express, Integrations: s.echo,
+		Observe: func(x *execution.Snapshot, facts []execution.Fact) { s.Observe(x, facts) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Service = states.New(states.Config{Store: st, Engine: e})
+	s.Service = states.New(states.Config{Store: st, Engine: e, Calls: &s.logs})
 	for _, start := range []func(context.Context) error{s.Service.Start, loop.Start, express.Start, e.Start} {
 		if err := start(t.Context()); err != nil {
 			t.Fatal(err)
@@ -359,5 +384,37 @@ func TestTags(t *testing.T) {
 		}
 		_, err = s.TagResource(ctx, &api.TagResourceInput{ResourceArn: m, Tags: tags(many...)})
 		wants(t, err, "TooManyTags", "")
+	})
+}
+
+func TestLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memory.New()
+		defer st.Close()
+		s := start(t, st)
+		ctx := t.Context()
+		logging := func(level, group string) *api.LoggingConfiguration {
+			return &api.LoggingConfiguration{Level: &level, IncludeExecutionData: awsapi.Ptr(true), Destinations: []api.LogDestination{{
+				CloudWatchLogsLogGroup: &api.CloudWatchLogsLogGroup{LogGroupArn: awsapi.Ptr("arn:aws:logs:us-east-1:000000000000:log-group:" + group + ":*")}}}}
+		}
+		_, err := s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "m", Definition: pass, RoleArn: role, LoggingConfiguration: logging("ALL", "none")})
+		wants(t, err, "InvalidLoggingConfiguration", "Invalid Logging Configuration: Log Destination not found.")
+		const fail = `{"StartAt":"F","States":{"F":{"Type":"Fail","Error":"E"}}}`
+		m := must(s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "m", Definition: fail, RoleArn: role, LoggingConfiguration: logging("ERROR", "g")}))(t).StateMachineArn
+		s.stop()
+		s = start(t, st) // it is known after a restart
+		defer s.stop()
+		must(s.StartExecution(ctx, &api.StartExecutionInput{StateMachineArn: m, Name: awsapi.Ptr("e")}))(t)
+		synctest.Wait()
+		s.Stop()
+		if got := s.logs.lines; len(got) != 2 || !strings.Contains(got[0], `"type":"FailStateEntered"`) || !strings.Contains(got[0], `"input":"{}"`) || !strings.HasPrefix(got[1], "states/m/") || !strings.Contains(got[1], `"error":"E"`) {
+			t.Errorf("logged %q", got)
+		}
+		must(s.UpdateStateMachine(ctx, &api.UpdateStateMachineInput{StateMachineArn: m, LoggingConfiguration: &api.LoggingConfiguration{}}))(t)
+		must(s.StartExecution(ctx, &api.StartExecutionInput{StateMachineArn: m, Name: awsapi.Ptr("f")}))(t)
+		synctest.Wait()
+		if got := s.logs.lines; len(got) != 2 {
+			t.Errorf("logged %q after it was turned off", got[2:])
+		}
 	})
 }
