@@ -69,7 +69,7 @@ func Launch(ctx context.Context, in *Installation, cfg Config) (*Cluster, error)
 	if cfg.Workers < 1 || cfg.Cores < 1 || cfg.MemoryMB < 512 {
 		return nil, fmt.Errorf("a cluster of %d workers with %d cores and %d MiB cannot run", cfg.Workers, cfg.Cores, cfg.MemoryMB)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "local"), 0o700); err != nil {
 		return nil, err
 	}
 	k := kept{Config: cfg, Install: *in}

@@ -304,7 +304,8 @@ func (c *Cluster) driver(class string, s *Submission) Command {
 	if s.LibraryPath != "" {
 		options = append(options, "-Djava.library.path="+s.LibraryPath)
 	}
-	options = append(options, "-Dlog4j2.configurationFile="+filepath.Join(conf, "log4j2.properties"), class)
+	options = append(options, "-Djava.io.tmpdir="+filepath.Join(c.Config.Dir, "local"),
+		"-Dlog4j2.configurationFile="+filepath.Join(conf, "log4j2.properties"), class)
 	return Command{Args: append(in.java("driver", s.DriverHeap, options...), s.Args...),
 		Env: append(c.Install.env(), "SPARK_CONF_DIR="+conf), Notes: s.Notes}
 }

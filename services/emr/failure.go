@@ -48,6 +48,24 @@ func rootCause(log string) string {
 	return best
 }
 
+// failureOf finds the exception that ended a program, and the log file that shows it. Spark sends what a Python driver
+// writes to stderr to its stdout, so a traceback there comes first.
+func failureOf(stdout, stderr string) (message, file string) {
+	if i := strings.LastIndex(stdout, "Traceback (most recent call last):"); i >= 0 {
+		if m := rootCause(stdout[i:]); m != "" {
+			return m, "stdout"
+		}
+	}
+	// Python shows errors of syntax without a traceback.
+	lines := strings.Split(strings.TrimRight(stdout, "\n"), "\n")
+	if m := syntaxError.FindString(lines[len(lines)-1]); m != "" {
+		return m, "stdout"
+	}
+	return rootCause(stderr), "stderr"
+}
+
+var syntaxError = regexp.MustCompile(`^(?:SyntaxError|IndentationError|TabError): .*$`)
+
 // reasonOf is the short class that DescribeStep shows before the message.
 func reasonOf(message string) string {
 	switch {

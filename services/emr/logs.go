@@ -124,6 +124,10 @@ func (s *Service) Handler() http.Handler {
 			offset = n
 		}
 		f, err := os.Open(s.dir(m[1], "steps", m[2], m[3]))
+		if _, known := os.Stat(s.dir(m[1])); errors.Is(err, os.ErrNotExist) && known == nil {
+			w.Header().Set("Mayfly-Next", "0") // nothing has been written yet
+			return
+		}
 		if err != nil {
 			http.NotFound(w, r)
 			return

@@ -51,7 +51,7 @@ func (s *Service) runStep(ctx context.Context, l *live, spec *cluster.Spec, st *
 		if err != nil {
 			s.controller(dir, "the step cannot be run: %v", err)
 			appendLine(filepath.Join(dir, "stderr"), err.Error())
-			return done(&cluster.Failure{Reason: reasonOf(err.Error()), Message: err.Error(), LogFile: logFile(spec, st.ID)})
+			return done(&cluster.Failure{Reason: reasonOf(err.Error()), Message: err.Error(), LogFile: logFile(spec, st.ID, "stderr")})
 		}
 		if p == nil {
 			return done(nil) // there was nothing to run, or the step was cancelled before
@@ -72,15 +72,15 @@ func (s *Service) runStep(ctx context.Context, l *live, spec *cluster.Spec, st *
 	s.controller(dir, "the program has ended: %v, %.1f s of CPU", status, status.CPU.Seconds())
 	switch {
 	case status.Lost:
-		return done(&cluster.Failure{Reason: "Unknown Error.", Message: "The step's process was lost: it was killed together with what watched it, or the machine was restarted.", LogFile: logFile(spec, st.ID)})
+		return done(&cluster.Failure{Reason: "Unknown Error.", Message: "The step's process was lost: it was killed together with what watched it, or the machine was restarted.", LogFile: logFile(spec, st.ID, "stderr")})
 	case status.Code == 0:
 		return done(nil)
 	}
-	message := rootCause(tail(filepath.Join(dir, "stderr"), 256<<10))
+	message, file := failureOf(tail(filepath.Join(dir, "stdout"), 256<<10), tail(filepath.Join(dir, "stderr"), 256<<10))
 	if message == "" {
 		message = "The program ended with " + status.String() + "."
 	}
-	return done(&cluster.Failure{Reason: reasonOf(message), Message: message, LogFile: logFile(spec, st.ID)})
+	return done(&cluster.Failure{Reason: reasonOf(message), Message: message, LogFile: logFile(spec, st.ID, file)})
 }
 
 // startStep starts the step's program; nil without an error when there is nothing to run.
@@ -202,12 +202,12 @@ func endProcess(p *proc.Process, how string) error {
 	return p.Terminate()
 }
 
-func logFile(spec *cluster.Spec, stepID string) string {
+func logFile(spec *cluster.Spec, stepID, name string) string {
 	uri := strings.TrimSuffix(awsapi.Val(spec.Request.LogUri), "/")
 	if uri == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s/%s/steps/%s/stderr.gz", uri, spec.ID, stepID)
+	return fmt.Sprintf("%s/%s/steps/%s/%s.gz", uri, spec.ID, stepID, name)
 }
 
 // tail is the end of a file, at most n bytes of it.
