@@ -474,7 +474,7 @@ func (q *Request) send(w http.ResponseWriter, status int, body []byte) error {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	w.WriteHeader(status)
-	if q.http.Method == http.MethodHead {
+	if q.http.Method == http.MethodHead || len(body) == 0 {
 		return nil
 	}
 	_, err := w.Write(body)

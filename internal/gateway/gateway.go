@@ -131,6 +131,7 @@ func (g *Gateway) Invoke(ctx context.Context, c awscall.Call) (map[string]any, e
 	if op == nil {
 		return nil, awsapi.Errorf(400, "UnknownOperationException", "The operation %s of %s is not known to Mayfly.", c.Operation, m.Metadata.ServiceFullName)
 	}
+	c.Input = awscall.WithToken(op, c) // as an SDK would
 	return g.invoke(ctx, c, m, op, newRequestID())
 }
 
