@@ -117,7 +117,10 @@ func (b *treeBuilder) add(e map[string]any) {
 		here.Tries++
 		here.Status = "RUNNING"
 	case strings.HasSuffix(kind, "StateAborted"):
-		here.Status, here.Exited = "ABORTED", when
+		// AWS: the event follows the one that ended the branches, so it need not belong to the state that it ends.
+		if s := open(b.root, strings.TrimSuffix(kind, "StateAborted")); s != nil {
+			s.Status, s.Exited = "ABORTED", when
+		}
 	case strings.HasPrefix(kind, "Execution"):
 		if kind != "ExecutionStarted" && kind != "ExecutionSucceeded" {
 			b.end(b.root, when)
@@ -137,6 +140,19 @@ func (b *treeBuilder) add(e map[string]any) {
 		}
 	}
 	b.at[id] = here
+}
+
+// open finds the innermost visit of a type that has not ended.
+func open(s *State, kind string) *State {
+	for _, c := range s.States {
+		if found := open(c, kind); found != nil {
+			return found
+		}
+		if c.Type == kind && c.Exited.IsZero() {
+			return c
+		}
+	}
+	return nil
 }
 
 // end closes what was open when the execution ended.

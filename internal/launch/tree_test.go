@@ -73,6 +73,17 @@ func TestTree(t *testing.T) {
 13 12 MapStateExited
 14 13 SucceedStateEntered Z
 15 14 SucceedStateExited`, "M Map SUCCEEDED 11s\n  #3 Iteration SUCCEEDED 7s\n    P Pass SUCCEEDED 1s\n    Q Task SUCCEEDED 3s\nZ Succeed SUCCEEDED 1s\n"},
+		"a branch that is aborted when another fails": {`
+1 0 ExecutionStarted
+2 0 ParallelStateEntered P
+3 2 ParallelStateStarted
+4 3 WaitStateEntered W
+5 3 FailStateEntered F
+6 5 WaitStateAborted
+7 6 ParallelStateFailed
+8 7 ParallelStateExited
+9 8 SucceedStateEntered Z
+10 9 SucceedStateExited`, "P Parallel CAUGHT 6s\n  W Wait ABORTED 2s\n  F Fail FAILED 0s\nZ Succeed SUCCEEDED 1s\n"},
 		"an execution that is stopped": {`
 1 0 ExecutionStarted
 2 0 WaitStateEntered W

@@ -1,0 +1,165 @@
+package acceptance
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly/internal/clock"
+	"github.com/mayfly-run/mayfly/internal/launch"
+	"github.com/mayfly-run/mayfly/pipelines/emr"
+)
+
+// kills is how often the server is killed.
+const kills = 40
+
+// The programs of the kill test do next to nothing: what is tested is everything around them.
+var trivial = map[string][]byte{
+	"preprocessing": []byte("print('nothing to do')\n"),
+	"model": []byte(`import json, os, sys, urllib.parse
+import boto3
+at = urllib.parse.urlparse(sys.argv[4])
+boto3.client("s3").put_object(Bucket=at.netloc, Key=at.path.strip("/") + "/manifest.json", Body=json.dumps({"anomalies": 0, "rows": 0, "days": []}))
+`),
+}
+
+// TestKill kills the server at random moments of runs. Each run ends in SUCCEEDED or an honest failure; nothing is left, and
+// nothing was done twice: executions, stacks, clusters, steps and mails are counted in the services' own ledgers.
+func TestKill(t *testing.T) {
+	needed(t)
+	s := serve(t, port(t))
+	ctx := t.Context()
+	calls := caller(s.endpoint())
+	program, err := os.ReadFile(filepath.Join(root, "bin", "functions", "bootstrap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := emr.Bundle(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := launch.New(launch.Options{Calls: remote(s.endpoint()), Endpoint: s.endpoint(), HTTP: client, Clock: clock.System{}, Modes: []string{"TRAINING"}, Nodes: 1,
+		Seed: 1, Functions: bundle, Programs: trivial, MailDir: filepath.Join(s.dir, "mail")})
+	if _, err := run.Prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	length := 12 * time.Second // of a run; measured by the first
+	outcomes := map[string]int{}
+	var executions []string
+	for n := range kills {
+		began := time.Now()
+		arn, err := run.Start(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		executions = append(executions, arn)
+		if n > 0 {
+			wait(time.Duration(random.Int64N(int64(length))))
+			s.kill()
+			s.start()
+		}
+		status := s.end(t, arn, 3*time.Minute)
+		if n == 0 {
+			length = time.Since(began)
+		}
+		outcomes[status]++
+		if status != "SUCCEEDED" && status != "FAILED" {
+			t.Errorf("run %d is %s", n, status)
+		}
+	}
+	t.Logf("%d runs of about %s: %v", kills, length.Round(time.Millisecond), outcomes)
+	if outcomes["SUCCEEDED"] < kills/2 {
+		t.Errorf("only %d of %d runs succeeded", outcomes["SUCCEEDED"], kills)
+	}
+
+	// What is left: the server itself, and the functions' warm instances.
+	none(t, s.dir, func(p string) bool {
+		return strings.Contains(p, "mayfly serve") || strings.Contains(p, "/lambda/") || strings.Contains(p, "bootstrap")
+	})
+	left(t, s.endpoint())
+	count := func(service, operation, list string, in map[string]any) []any {
+		t.Helper()
+		var all []any
+		for {
+			out, err := calls(ctx, service, operation, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, _ := out[list].([]any)
+			all = append(all, l...)
+			more := false
+			for from, to := range map[string]string{"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"} {
+				if token, ok := out[from].(string); ok && token != "" {
+					in[to], more = token, true
+				}
+			}
+			if !more {
+				return all
+			}
+		}
+	}
+	machine := strings.Replace(executions[0][:strings.LastIndexByte(executions[0], ':')], ":execution:", ":stateMachine:", 1)
+	if got := count("states", "ListExecutions", "executions", map[string]any{"stateMachineArn": machine}); len(got) != kills {
+		t.Errorf("%d executions are listed, %d were started", len(got), kills)
+	}
+	stacks := map[string]int{}
+	for _, x := range count("cloudformation", "ListStacks", "StackSummaries", map[string]any{}) {
+		stacks[x.(map[string]any)["StackName"].(string)]++
+	}
+	delete(stacks, "mayfly-pipeline")
+	if len(stacks) > kills {
+		t.Errorf("%d stacks for %d executions", len(stacks), kills)
+	}
+	for name, n := range stacks {
+		if n != 1 {
+			t.Errorf("the stack %s was made %d times", name, n)
+		}
+	}
+	clusters := count("elasticmapreduce", "ListClusters", "Clusters", map[string]any{})
+	if len(clusters) > len(stacks) {
+		t.Errorf("%d clusters for %d stacks", len(clusters), len(stacks))
+	}
+	for _, c := range clusters {
+		id := c.(map[string]any)["Id"].(string)
+		names := map[string]int{}
+		for _, step := range count("elasticmapreduce", "ListSteps", "Steps", map[string]any{"ClusterId": id}) {
+			names[step.(map[string]any)["Name"].(string)]++
+		}
+		for name, n := range names {
+			if n != 1 {
+				t.Errorf("cluster %s has the step %s %d times", id, name, n)
+			}
+		}
+	}
+	mails, err := filepath.Glob(filepath.Join(s.dir, "mail", "*.eml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(mails) - 1; n != kills { // one asked for the confirmation
+		t.Errorf("%d mails for %d executions", n, kills)
+	}
+}
+
+// end waits for an execution's last status.
+func (s *server) end(t *testing.T, arn string, most time.Duration) string {
+	t.Helper()
+	calls := caller(s.endpoint())
+	for range int(most / (100 * time.Millisecond)) {
+		d, err := calls(t.Context(), "states", "DescribeExecution", map[string]any{"executionArn": arn})
+		if err != nil {
+			t.Fatal(errors.Join(errors.New("a started execution is not known any more"), err))
+		}
+		if status := d["status"].(string); status != "RUNNING" {
+			return status
+		}
+		wait(100 * time.Millisecond)
+	}
+	return "RUNNING after " + most.String()
+}
