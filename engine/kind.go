@@ -20,6 +20,10 @@ const (
 	byStatus  = "status"
 )
 
+// maxCalls bounds the calls of tasks that are under way. It is large: a call may last as long as a function does, and a
+// cancellation must not wait behind it.
+const maxCalls = 1 << 16
+
 // kind is how executions live on a loop.
 func (e *Engine) kind() durable.Kind[execution.Snapshot, execution.Input, execution.Fact, execution.Command] {
 	return durable.Kind[execution.Snapshot, execution.Input, execution.Fact, execution.Command]{
@@ -31,6 +35,7 @@ func (e *Engine) kind() durable.Kind[execution.Snapshot, execution.Input, execut
 		Timer:     func(name string) execution.Input { return execution.Input{Timer: &execution.TimerFired{Name: name}} },
 		Continue:  func() execution.Input { return execution.Input{Continue: &execution.Continue{}} },
 		Committed: e.committed,
+		Parallel:  maxCalls,
 		Opened:    e.opened,
 		Broken: func(_ store.ID, err error) *execution.Input {
 			return &execution.Input{Broken: &execution.Broken{Cause: err.Error()}}
@@ -122,6 +127,7 @@ func (e *Engine) committed(id store.ID, s *execution.Snapshot, facts []execution
 		}
 		if f.Event != nil && f.Event.Type.Terminal() {
 			ended = true
+			e.cfg.Log.Info("execution closed", "execution", arn, "status", string(s.Status), "events", s.LastEvent, "took", s.Stopped.Sub(s.Started))
 			defer e.closed(arn)
 		}
 	}

@@ -145,7 +145,7 @@ func applyNote(s *Snapshot, f Fact) {
 		if p, ok := f.Frame.Parent(); ok && s.Frames[p] != nil {
 			parent := s.Frames[p]
 			parent.Last = fr.Last
-			if j := parent.Await.Join; j != nil && fr.Index < len(j.Results) {
+			if j := parent.Await.Join; j != nil && fr.Index >= 0 && fr.Index < len(j.Results) {
 				j.Open--
 				j.Results[fr.Index] = fr.Input
 				if f.Event != nil && j.Open == 0 && j.Next == j.Total {

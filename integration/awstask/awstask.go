@@ -3,9 +3,12 @@ package awstask
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"net/http"
 	"slices"
@@ -241,9 +244,15 @@ func (c *call) plainValue(op string, args jsonvalue.Value, st style) (jsonvalue.
 	if err != nil {
 		return jsonvalue.Value{}, err
 	}
+	if c.service == "s3" && op == "PutObject" {
+		putDefaults(in, args.Member("Body"))
+	}
 	doc, err := c.invoke(op, in, true)
 	if err != nil {
 		return jsonvalue.Value{}, err
+	}
+	if c.service == "s3" && (op == "GetObject" || op == "HeadObject") && doc["Metadata"] == nil {
+		doc["Metadata"] = map[string]any{} // the SDK has no absent maps here
 	}
 	v, err := st.fromDocument(output(o), doc)
 	if err != nil {
@@ -253,6 +262,22 @@ func (c *call) plainValue(op string, args jsonvalue.Value, st style) (jsonvalue.
 		v = c.withMetadata(v, doc)
 	}
 	return v, nil
+}
+
+// putDefaults adds what the SDK sends with a text as the body of an object.
+func putDefaults(in map[string]any, body jsonvalue.Value) {
+	if body.Kind() == jsonvalue.KindAbsent || body.Kind() == jsonvalue.KindNull {
+		return
+	}
+	if in["ContentType"] == nil {
+		in["ContentType"] = "text/plain; charset=UTF-8"
+	}
+	for name := range in {
+		if strings.HasPrefix(name, "Checksum") {
+			return
+		}
+	}
+	in["ChecksumCRC32"] = base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body.Raw())))
 }
 
 // answer is the result of the call that starts a task: done, or submitted where the pattern waits for more.
