@@ -66,6 +66,13 @@ func (s *Service) RunJobFlow(ctx context.Context, in *emrapi.RunJobFlowInput) (*
 			return nil, validation("Invalid step concurrency level. Allowed level is from 1 to 256")
 		}
 	}
+	if settings.Concurrency > 1 {
+		for _, st := range in.Steps {
+			if (&cluster.Step{Config: st}).Action() != cluster.Continue {
+				return nil, validation("The ActionOnFailure of steps must be CONTINUE while the step concurrency level is greater than 1.")
+			}
+		}
+	}
 	if in.AutoTerminationPolicy != nil {
 		idle, err := idleSeconds(in.AutoTerminationPolicy)
 		if err != nil {

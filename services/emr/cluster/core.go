@@ -409,8 +409,5 @@ func (t *turn) change(c *Change) {
 		n.Tags = append(n.Tags, tag)
 	}
 	t.fact(Fact{Settings: &n})
-	if c.IdleSeconds != nil || c.Protected != nil {
-		t.idleTimer()
-	}
-	t.schedule(false)
+	t.schedule(false) // which also sets the idle timer anew
 }
