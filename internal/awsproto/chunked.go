@@ -120,11 +120,11 @@ func (c *chunked) next() error {
 			return orError(err, errChunk)
 		}
 	}
-	c.started = true
 	line, err := c.line()
 	if err != nil {
-		return err
+		return orError(err, errChunk)
 	}
+	c.started = true
 	size, _, _ := strings.Cut(line, ";")
 	n, err := strconv.ParseInt(strings.TrimSpace(size), 16, 64)
 	if err != nil || n < 0 {

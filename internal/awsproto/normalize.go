@@ -504,8 +504,6 @@ var (
 // compile translates a Java pattern that must match the whole value. Look-around has no translation: such a pattern is
 // not checked, and TestPatterns lists which ones those are.
 func compile(p string) (*regexp.Regexp, error) {
-	p = astral.ReplaceAllString(p, `\x{10000}-\x{10FFFF}`)
-	p = escape4.ReplaceAllString(p, `\x{$1}`)
 	// Go limits counts to 1000; the shapes that need more have a length constraint as well.
 	p = repeat.ReplaceAllStringFunc(p, func(s string) string {
 		m := repeat.FindStringSubmatch(s)
@@ -519,5 +517,7 @@ func compile(p string) (*regexp.Regexp, error) {
 		}
 		return s
 	})
+	p = astral.ReplaceAllString(p, `\x{10000}-\x{10FFFF}`)
+	p = escape4.ReplaceAllString(p, `\x{$1}`)
 	return regexp.Compile(`^(?:` + p + `)$`)
 }

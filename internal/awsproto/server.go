@@ -428,11 +428,7 @@ func (q *Request) queryAnswer(w http.ResponseWriter, op *awsapi.Operation, out m
 	var x xmlWriter
 	x.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
 	root := op.Name + "Response"
-	space := q.Model.Metadata.XMLNamespace
-	if space == "" && q.Model.Name() == "sqs" {
-		space = "http://queue.amazonaws.com/doc/" + q.Model.Metadata.APIVersion + "/"
-	}
-	x.open(root, "xmlns", space)
+	x.open(root, "xmlns", q.space())
 	if q.protocol == "ec2" {
 		x.leaf("requestId", requestID)
 		if op.Output != nil {
@@ -453,6 +449,14 @@ func (q *Request) queryAnswer(w http.ResponseWriter, op *awsapi.Operation, out m
 	}
 	x.close(root)
 	return x.Bytes()
+}
+
+// space is the namespace of query answers; the model of SQS no longer has one.
+func (q *Request) space() string {
+	if q.Model.Name() == "sqs" {
+		return "http://queue.amazonaws.com/doc/" + q.Model.Metadata.APIVersion + "/"
+	}
+	return q.Model.Metadata.XMLNamespace
 }
 
 func (q *Request) requestID(w http.ResponseWriter, id string) {
@@ -699,7 +703,7 @@ func (q *Request) Fail(w http.ResponseWriter, err error, requestID string) {
 			x.leaf("RequestID", requestID)
 			x.close("Response")
 		} else {
-			x.open("ErrorResponse", "xmlns", q.Model.Metadata.XMLNamespace)
+			x.open("ErrorResponse", "xmlns", q.space())
 			x.open("Error")
 			x.leaf("Type", sender)
 			x.leaf("Code", code)
