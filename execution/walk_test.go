@@ -19,7 +19,7 @@ import (
 // previous event, exactly one ends the execution and it is the last, a closed execution holds no task and no timer, and
 // the folded journal is the state. At the end everything is answered, and the execution must close.
 func TestRandomWalks(t *testing.T) {
-	seeds := 60
+	seeds := 20
 	if testing.Short() {
 		seeds = 5
 	}
