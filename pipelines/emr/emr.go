@@ -91,7 +91,7 @@ func Objects(s Settings) (map[string][]byte, error) {
 	}
 	switch s.Fail {
 	case "launch":
-		set("EMRReleaseLabel", "emr-0.0.0")
+		set("EMRReleaseLabel", "emr-none")
 	case "delete":
 		set("TerminationProtected", "true")
 	}

@@ -355,12 +355,12 @@ func TestAwaitLaunch(t *testing.T) {
 	w.events = []any{
 		map[string]any{"LogicalResourceId": "emr-x", "PhysicalResourceId": arn, "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "stack"},
 		map[string]any{"LogicalResourceId": "Other", "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "Resource creation cancelled"},
-		map[string]any{"LogicalResourceId": "EMRCluster", "ResourceType": "AWS::EMR::Cluster", "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "The supplied release label is invalid: emr-0.0.0."},
+		map[string]any{"LogicalResourceId": "EMRCluster", "ResourceType": "AWS::EMR::Cluster", "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "The supplied release label is invalid: emr-none."},
 	}
 	if _, err := w.app().await(t.Context(), awaitRequest{arn, "V"}); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(t, "failure V Stack.CreateFailed: The stack is ROLLBACK_COMPLETE. EMRCluster (AWS::EMR::Cluster): The supplied release label is invalid: emr-0.0.0.")
+	w.expect(t, "failure V Stack.CreateFailed: The stack is ROLLBACK_COMPLETE. EMRCluster (AWS::EMR::Cluster): The supplied release label is invalid: emr-none.")
 }
 
 func TestDelete(t *testing.T) {
@@ -446,9 +446,10 @@ func TestReportFailure(t *testing.T) {
 	g.Close()
 	w := newAWS()
 	w.clusters["j-1"] = "WAITING"
-	w.objects["s3://bkt/logs/j-1/steps/s-1/stderr.gz"] = z.String()
+	w.objects["s3://bkt/logs/j-1/steps/s-1/stdout.gz"] = z.String() // where a Python driver's traceback lies
+	w.objects["s3://bkt/logs/j-1/steps/s-1/stderr.gz"] = "26/11/22 INFO all is well\n"
 	for _, c := range []struct{ error, cause, wantError, wantMessage string }{
-		{"States.TaskFailed", `{"Step":{"Id":"s-1","Status":{"State":"FAILED","FailureDetails":{"Reason":"Unknown Error.","Message":"","LogFile":"s3://bkt/logs/j-1/steps/s-1/stderr.gz"}}}}`, "EMR.StepFailed", "ValueError: no usable reading"},
+		{"States.TaskFailed", `{"Step":{"Id":"s-1","Status":{"State":"FAILED","FailureDetails":{"Reason":"Unknown Error.","Message":"The program ended with exit code 1.","LogFile":"s3://bkt/logs/j-1/steps/s-1/stderr.gz"}}}}`, "EMR.StepFailed", "ValueError: no usable reading"},
 		{"States.TaskFailed", `{"Id":"s-1","Status":{"State":"FAILED"}}`, "EMR.StepFailed", "ValueError: no usable reading"},
 		{"States.TaskFailed", `{"Step":{"Id":"s-2","Status":{"State":"FAILED","FailureDetails":{"Message":"KeyError: 'x'"}}}}`, "EMR.StepFailed", "KeyError: 'x'"},
 		{"States.TaskFailed", `{"Step":{"Id":"s-3","Status":{"State":"CANCELLED"}}}`, "EMR.StepCancelled", "The step is CANCELLED."},
@@ -478,9 +479,10 @@ func TestExceptionIn(t *testing.T) {
 		driverLog: "ValueError: no usable reading",
 		"Traceback (most recent call last):\n  File\npy4j.protocol.Py4JJavaError: An error\n\tat x\nCaused by: java.io.IOException: disk\n\tat y\nCaused by: java.lang.OutOfMemoryError: heap\n": "java.lang.OutOfMemoryError: heap",
 		"  File \"x.py\", line 3\n    print 1\n          ^\nSyntaxError: Missing parentheses\n":                                                                                                  "SyntaxError: Missing parentheses",
-		"all is well\n": "",
+		"all is well\n":           "",
+		"ValueErrors: 3 of 100\n": "",
 	} {
-		if got := exceptionIn(log); got != want {
+		if got := exceptionIn(log, false); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -78,7 +78,9 @@ func missing(err error) bool {
 	return api.Status == 404 || api.Code == "NoSuchKey" || api.Code == "NoSuchBucket" || api.Code == "NotFound"
 }
 
-func (a *app) get(ctx context.Context, l location) ([]byte, error) {
+func (a *app) get(ctx context.Context, l location) ([]byte, error) { return a.read(ctx, l, maxObject) }
+
+func (a *app) read(ctx context.Context, l location, limit int64) ([]byte, error) {
 	out, err := a.call(ctx, "s3", "GetObject", map[string]any{"Bucket": l.Bucket, "Key": l.Key})
 	if missing(err) {
 		return nil, fmt.Errorf("%s %w", l, errMissing)
@@ -90,14 +92,14 @@ func (a *app) get(ctx context.Context, l location) ([]byte, error) {
 	switch b := out["Body"].(type) {
 	case io.ReadCloser:
 		defer b.Close()
-		if body, err = io.ReadAll(io.LimitReader(b, maxObject+1)); err != nil {
+		if body, err = io.ReadAll(io.LimitReader(b, limit+1)); err != nil {
 			return nil, fmt.Errorf("read %s: %w", l, err)
 		}
 	case []byte:
 		body = b
 	}
-	if len(body) > maxObject {
-		return nil, failf("Input.TooLarge", "%s is larger than 1 MiB", l)
+	if int64(len(body)) > limit {
+		return nil, failf("Input.TooLarge", "%s is larger than %d bytes", l, limit)
 	}
 	return body, nil
 }

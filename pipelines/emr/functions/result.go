@@ -239,7 +239,9 @@ func (a *app) card(_ context.Context, in cardRequest) (*Card, error) {
 				row("Error", m.Error)
 				row("Reason", m.Failure.Message)
 				row("Step", strings.TrimSpace(m.Failure.Step+" "+m.Failure.StepId+" "+m.Failure.State))
-				row("Class", m.Failure.Reason)
+				if m.Failure.Reason != "Unknown Error." {
+					row("Class", m.Failure.Reason)
+				}
 				row("Log", m.Failure.LogFile)
 			} else {
 				row("Output", m.Model)
@@ -254,7 +256,7 @@ func (a *app) card(_ context.Context, in cardRequest) (*Card, error) {
 	b.WriteString("\n")
 	switch {
 	case s.Deleted != nil && s.Deletion != nil:
-		row("Clean-up", "the stack is gone, by force: "+readFailure(*s.Deletion).Message)
+		row("Clean-up", "the stack is gone, and so is the cluster; they had to be forced")
 	case s.Deleted != nil:
 		row("Clean-up", "the stack is gone, and so is the cluster")
 	case s.Plan != nil:

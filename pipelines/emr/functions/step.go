@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -115,41 +116,53 @@ type stepStatus struct {
 
 var exceptionLine = regexp.MustCompile(`^(Caused by: )?[A-Za-z_][\w.$]*(Error|Exception|Exit|Interrupt|Warning|Failure)\b`)
 
-// exceptionFromLog reads the driver's stderr for the line that names the exception: the last "Caused by", else the last
-// line of the last Python traceback, else the last line that begins like an exception.
+// exceptionFromLog reads the driver's logs for the line that names the exception. spark-submit sends what a Python driver
+// writes to stderr to its stdout, so both are read, that one first.
 func (a *app) exceptionFromLog(ctx context.Context, cluster, step, logFile string) (line, place string) {
+	folder := strings.TrimSuffix(logFile, path.Base(logFile))
 	if logFile == "" {
 		out, err := a.call(ctx, "elasticmapreduce", "DescribeCluster", map[string]any{"ClusterId": cluster})
-		if err != nil {
-			return "", ""
-		}
 		root := text(out, "Cluster", "LogUri")
-		if root == "" || step == "" {
+		if err != nil || root == "" || step == "" {
 			return "", ""
 		}
-		logFile = strings.TrimSuffix(root, "/") + "/" + cluster + "/steps/" + step + "/stderr.gz"
+		folder = strings.TrimSuffix(root, "/") + "/" + cluster + "/steps/" + step + "/"
 	}
-	at, err := parseLocation(logFile)
-	if err != nil {
-		return "", ""
+	for _, name := range []string{"stdout.gz", "stderr.gz"} {
+		if line := exceptionIn(a.log(ctx, folder+name), name == "stdout.gz"); line != "" {
+			return line, folder + name
+		}
 	}
-	body, err := a.get(ctx, at)
+	return "", ""
+}
+
+const maxLog = 16 << 20
+
+// log is the text of a log file, or nothing: on AWS logs come minutes later.
+func (a *app) log(ctx context.Context, file string) string {
+	at, err := parseLocation(file)
 	if err != nil {
-		return "", "" // on AWS logs come minutes later
+		return ""
+	}
+	body, err := a.read(ctx, at, maxLog)
+	if err != nil {
+		return ""
 	}
 	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {
-			return "", ""
+			return ""
 		}
-		if body, err = io.ReadAll(io.LimitReader(z, 16<<20)); err != nil {
-			return "", ""
+		if body, err = io.ReadAll(io.LimitReader(z, maxLog)); err != nil {
+			return ""
 		}
 	}
-	return exceptionIn(string(body)), logFile
+	return string(body)
 }
 
-func exceptionIn(log string) string {
+// exceptionIn finds the line that names the exception: the last "Caused by", else the end of the last Python traceback, else
+// the last line that begins like an exception. What a program prints by itself only counts after a traceback.
+func exceptionIn(log string, printed bool) string {
 	caused, last := "", ""
 	traceback := false
 	for line := range strings.Lines(log) {
@@ -161,7 +174,7 @@ func exceptionIn(log string) string {
 			caused = strings.TrimPrefix(line, "Caused by: ")
 		case traceback && line != "" && line[0] != ' ':
 			last, traceback = line, false
-		case exceptionLine.MatchString(line):
+		case exceptionLine.MatchString(line) && (!printed || strings.HasPrefix(line, "SyntaxError") || strings.HasPrefix(line, "IndentationError")):
 			last = line
 		}
 	}

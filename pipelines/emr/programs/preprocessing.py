@@ -21,7 +21,7 @@ import numpy as np
 
 DAY, WEEKDAY, VOLUME = 3, 4, 6
 RESTARTS = 4      # beginnings for each k; the cheapest end counts
-ITERATIONS = 20   # passes over all data, after the sample has been settled
+ITERATIONS = 8    # passes over all data at most, after the sample has been settled
 SAMPLE = 3000     # readings of each partition that stand for the rest at the beginning
 
 
@@ -99,7 +99,7 @@ def choose(costs):
     return max(ks, key=lambda k: (below(k), -k))
 
 
-def settle(iterate, tables, most):
+def settle(iterate, tables, most, still_at=5e-3):
     """Moves all tables of centres until they stand still, side by side; iterate sums step over the data for each."""
     moving = list(range(len(tables)))
     for _ in range(most):
@@ -108,7 +108,7 @@ def settle(iterate, tables, most):
         still = []
         for i, (n, s, _, _) in zip(moving, iterate([tables[i] for i in moving])):
             new = np.where(n[:, None] > 0, s / np.maximum(n, 1)[:, None], tables[i])
-            if np.abs(new - tables[i]).max() < 1e-3:
+            if np.abs(new - tables[i]).max() < still_at:
                 still.append(i)
             tables[i] = new
         moving = [i for i in moving if i not in still]
@@ -123,7 +123,7 @@ def cluster(iterate, sample, maxk, seed):
         starts = [c for c in starts if len(c) == k]
         if starts:
             local = lambda some: [step(sample, c) for c in some]
-            settled = settle(local, starts, 100)
+            settled = settle(local, starts, 100, 1e-4)
             tables.append(min(zip((s[3] for s in local(settled)), range(len(settled)), settled))[2])
     tables = settle(iterate, tables, ITERATIONS)
     best = {}
