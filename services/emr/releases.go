@@ -9,8 +9,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/awsapi/emrapi"
 )
 
-// labelForm is what AWS accepts as a release label.
-var labelForm = regexp.MustCompile(`^emr-(spark-)?\d+\.\d+\.\d+$`)
+// labelForm is what a release label looks like. AWS: the first one was emr-4.0.0; what came before had AMI versions.
+var labelForm = regexp.MustCompile(`^emr-(spark-)?([4-9]|[1-9]\d)\.\d{1,3}\.\d{1,3}$`)
 
 const newestLabel = "emr-7.13.0"
 
