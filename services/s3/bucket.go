@@ -103,10 +103,10 @@ func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput)
 
 // DeleteBucket removes an empty bucket, with its unfinished uploads.
 func (s *Service) DeleteBucket(ctx context.Context, in *s3api.DeleteBucketInput) (*s3api.DeleteBucketOutput, error) {
+	s.uploads.Lock() // before buckets, as everywhere
+	defer s.uploads.Unlock()
 	s.buckets.Lock()
 	defer s.buckets.Unlock()
-	s.uploads.Lock()
-	defer s.uploads.Unlock()
 	_, version, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err

@@ -224,6 +224,49 @@ func FuzzParseRange(f *testing.F) {
 	})
 }
 
+func FuzzCopySource(f *testing.F) {
+	for _, s := range []string{"/b/k", "b/a%20b?versionId=null", "b/%zz", "arn:aws:s3:x/y", "b/", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		if bucket, key, err := parseCopySource(source); err == nil {
+			again := "/" + bucket + "/" + percentEncode(key)
+			if b, k, err := parseCopySource(again); b != bucket || k != key || err != nil {
+				t.Fatalf("%q is %q %q, which is written %q and read %q %q (%v)", source, bucket, key, again, b, k, err)
+			}
+		}
+	})
+}
+
+func FuzzTagging(f *testing.F) {
+	for _, s := range []string{"a=b&c=d", "a", "=", "%zz=1", "a=1&a=2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		tags, err := parseTagging(header)
+		if err == nil && len(tags) > maxObjectTags {
+			t.Fatal(tags)
+		}
+		for _, x := range tags {
+			if x.Key == "" {
+				t.Fatalf("%q: an empty key", header)
+			}
+		}
+	})
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add(position{Key: "a"}.token())
+	f.Add("%")
+	f.Fuzz(func(t *testing.T, token string) {
+		if p, err := parseToken(token); err == nil {
+			if q, err := parseToken(p.token()); err != nil {
+				t.Fatal(p, q, err)
+			}
+		}
+	})
+}
+
 func TestConditions(t *testing.T) {
 	s, ctx := setup(t)
 	etag := *putText(t, s, "k", "one").ETag
@@ -524,6 +567,34 @@ func TestCopy(t *testing.T) {
 	}
 	if text, got := getText(t, s, &s3api.GetObjectInput{Key: "k"}); text != "here" || *got.ContentType != "new" {
 		t.Errorf("copied onto itself: %q %v", text, got)
+	}
+}
+
+// TestDeleteBucketBesideUploads: what deletes a bucket and what ends an upload in it wait for each other, and not for ever.
+func TestDeleteBucketBesideUploads(t *testing.T) {
+	s, ctx := setup(t)
+	for range 50 {
+		must(t)(s.CreateBucket(ctx, &s3api.CreateBucketInput{Bucket: "bkt"}))
+		id, err := s.CreateMultipartUpload(ctx, &s3api.CreateMultipartUploadInput{Bucket: "bkt", Key: "m"})
+		must(t)(id, err)
+		p, err := s.UploadPart(ctx, &s3api.UploadPartInput{Bucket: "bkt", Key: "m", UploadId: *id.UploadId, PartNumber: 1, Body: strings.NewReader("x")})
+		must(t)(p, err)
+		var all sync.WaitGroup
+		all.Go(func() {
+			s.CompleteMultipartUpload(ctx, &s3api.CompleteMultipartUploadInput{Bucket: "bkt", Key: "m", UploadId: *id.UploadId,
+				MultipartUpload: &s3api.CompletedMultipartUpload{Parts: []s3api.CompletedPart{{PartNumber: awsapi.Ptr(int64(1)), ETag: p.ETag}}}})
+		})
+		all.Go(func() { s.DeleteBucket(ctx, &s3api.DeleteBucketInput{Bucket: "bkt"}) })
+		all.Wait()
+		if _, err := s.DeleteObject(ctx, &s3api.DeleteObjectInput{Bucket: "bkt", Key: "m"}); err == nil {
+			must(t)(s.DeleteBucket(ctx, &s3api.DeleteBucketInput{Bucket: "bkt"}))
+		}
+		for _, kind := range []string{kindObject, kindBytes, kindPart, kindUpload, kindBucket} {
+			rows, err := s.Store.List(ctx, store.Query{Service: service, Kind: kind})
+			if err != nil || len(rows) != 0 {
+				t.Fatalf("%d rows of kind %s are left (%v)", len(rows), kind, err)
+			}
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ type Service struct {
 	// buckets is held for reading while something is committed into a bucket, for writing while one is deleted:
 	// so nothing is ever put into a bucket that is gone.
 	buckets sync.RWMutex
-	// uploads is held for reading while a part is committed, for writing while an upload ends.
+	// uploads is held for reading while a part is committed, for writing while an upload ends; it is taken before buckets.
 	uploads sync.RWMutex
 }
 
