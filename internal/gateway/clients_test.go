@@ -11,9 +11,11 @@ import (
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/services/ec2"
 	"github.com/mayfly-run/mayfly/services/iam"
 	"github.com/mayfly-run/mayfly/services/logs"
+	"github.com/mayfly-run/mayfly/services/s3"
 	"github.com/mayfly-run/mayfly/services/sns"
 	"github.com/mayfly-run/mayfly/services/sqs"
 	"github.com/mayfly-run/mayfly/services/sts"
@@ -21,10 +23,10 @@ import (
 )
 
 // serve starts a gateway with the small services.
-func serve(t *testing.T) string {
+func serve(t *testing.T, keys ...identity.Credentials) string {
 	t.Helper()
 	st := memory.New()
-	g, err := gateway.New(t.Context(), gateway.Config{Store: st})
+	g, err := gateway.New(t.Context(), gateway.Config{Store: st, Credentials: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +43,13 @@ func serve(t *testing.T) string {
 		ec2.New(ec2.Config{Store: st, Clock: clk}).API(),
 		logs.New(logs.Config{Store: st, Clock: clk}).API(),
 	)
+	if len(keys) > 0 {
+		objects, err := s3.New(t.Context(), s3.Config{Store: st, Clock: clk, Log: g.Log, DataDir: t.TempDir(), Fatal: func(err error) { t.Error(err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Register(objects.API())
+	}
 	if err := loop.Start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +70,16 @@ func python(t *testing.T) string {
 	return ""
 }
 
-func TestBoto3(t *testing.T) {
-	py := python(t)
-	out, err := exec.Command(py, "testdata/clients.py", serve(t)).CombinedOutput()
+func runPython(t *testing.T, script, endpoint string) {
+	t.Helper()
+	out, err := exec.Command(python(t), script, endpoint).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "done" {
 		t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+func TestBoto3(t *testing.T) { runPython(t, "testdata/clients.py", serve(t)) }
+
+func TestBoto3Signed(t *testing.T) {
+	runPython(t, "testdata/signed.py", serve(t, identity.Credentials{AccessKeyID: "AKIAUSER", SecretAccessKey: "s3cr3t/+"}))
 }
