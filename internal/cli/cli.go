@@ -21,6 +21,7 @@ import (
 
 	"github.com/mayfly-run/mayfly/internal/daemon"
 	"github.com/mayfly-run/mayfly/internal/proc"
+	"github.com/mayfly-run/mayfly/spark"
 )
 
 // version is set by the build (see Makefile).
@@ -66,6 +67,10 @@ func Main(args []string) int {
 	// The supervisor of a child process, started by the server: no flags, and signals of its own.
 	if len(args) > 0 && args[0] == "proc" {
 		return proc.Main(args[1:])
+	}
+	// spark-submit and its like, called by scripts on a cluster.
+	if len(args) > 0 && args[0] == "on-cluster" {
+		return spark.Main(args[1:])
 	}
 	// The first signal ends things in order, the second at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

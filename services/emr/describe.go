@@ -74,8 +74,8 @@ func describe(st *cluster.State) *emrapi.Cluster {
 		ServiceRole: r.ServiceRole, NormalizedInstanceHours: awsapi.Ptr(int64(0)),
 		Configurations: r.Configurations, AutoScalingRole: r.AutoScalingRole, ScaleDownBehavior: r.ScaleDownBehavior,
 		CustomAmiId: r.CustomAmiId, EbsRootVolumeSize: r.EbsRootVolumeSize, RepoUpgradeOnBoot: r.RepoUpgradeOnBoot,
-		KerberosAttributes: &emrapi.KerberosAttributes{}, StepConcurrencyLevel: awsapi.Ptr(int64(st.Settings.Concurrency)),
-		PlacementGroups: r.PlacementGroupConfigs, OSReleaseLabel: r.OSReleaseLabel,
+		StepConcurrencyLevel: awsapi.Ptr(int64(st.Settings.Concurrency)),
+		PlacementGroups:      r.PlacementGroupConfigs, OSReleaseLabel: r.OSReleaseLabel,
 		EbsRootVolumeIops: r.EbsRootVolumeIops, EbsRootVolumeThroughput: r.EbsRootVolumeThroughput,
 	}
 	if ins.Placement != nil && ins.Placement.AvailabilityZone != nil {

@@ -340,6 +340,20 @@ func TestPipelineOnSpark(t *testing.T) {
 		t.Errorf("steps are not listed newest first: %+v", list)
 	}
 
+	// What scripts on a cluster find on their PATH.
+	steps = s.add(id, command("hadoop", "bash", "-ec", "hadoop fs -cat "+input+"; sudo -E pip --version | cut -d' ' -f1; python3 -c 'import sys, numpy; print(sys.prefix)'"),
+		command("sql", "spark-sql", "-e", "select count(*) + 40 from csv.`s3://bucket/out`"), command("yum", "bash", "-c", "sudo yum install -y gcc"))
+	prefix := filepath.Join(dir, "emr", id, "python")
+	if st = s.untilEnded(id, steps[0]); s.follow(id, steps[0], "stdout", "") != "to be or not to be\npip\n"+prefix+"\n" {
+		t.Errorf("hadoop step %s: %q\n%s", *st.Status.State, s.follow(id, steps[0], "stdout", ""), s.follow(id, steps[0], "stderr", ""))
+	}
+	if st = s.untilEnded(id, steps[1]); !strings.HasSuffix(s.follow(id, steps[1], "stdout", ""), "45\n") {
+		t.Errorf("sql step %s: %q\n%s", *st.Status.State, s.follow(id, steps[1], "stdout", ""), s.follow(id, steps[1], "stderr", "?offset=-3000"))
+	}
+	if st = s.untilEnded(id, steps[2]); *st.Status.State != "FAILED" || !strings.Contains(*st.Status.FailureDetails.Message, "'yum install -y gcc' is refused") {
+		t.Errorf("yum step %s: %s", *st.Status.State, ToString(st.Status.FailureDetails))
+	}
+
 	// A server that is started anew adopts the running step and the cluster.
 	steps = s.add(id, command("waits", "bash", "-c", "echo once; while [ ! -e "+filepath.Join(dir, "go")+" ]; do sleep 0.02; done; echo done"))
 	s.until(id+"/"+steps[0], func() bool { return *s.step(id, steps[0]).Status.State == "RUNNING" })
