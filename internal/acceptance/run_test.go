@@ -62,7 +62,7 @@ func TestRun(t *testing.T) {
 // Each part fails by what it is given; the stack is gone all the same, and a mail tells the real cause.
 func TestRunFails(t *testing.T) {
 	for part, want := range map[string]string{
-		"preprocessing": "Error", "model": "Error", "launch": "emr-0.0.0", "delete": "",
+		"preprocessing": "Error", "model": "Error", "launch": "release label is invalid", "delete": "",
 	} {
 		t.Run(part, func(t *testing.T) {
 			s, code := run(t, "--fail", part, "--modes", "TRAINING")
