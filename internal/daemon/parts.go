@@ -3,8 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 
+	"github.com/mayfly-run/mayfly/custody"
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/integration/awstask"
@@ -35,6 +37,7 @@ type parts struct {
 	engine    *engine.Engine
 	machines  *states.Service
 	functions *lambda.Service
+	custody   *custody.Custody
 	stops     []func() // in the order of starting
 }
 
@@ -69,9 +72,14 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		DataDir: s.settings.DataDir, Endpoint: s.Endpoint,
 		Spark: func() (*spark.Installation, error) { return spark.Find(s.spark()) },
 	})
+	stacks := cloudformation.New(cloudformation.Config{
+		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint,
+	})
+	p.custody = s.newCustody(p, stacks, clusters)
 	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock})
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
+		Closed: p.closed, Observe: p.observe,
 	}); err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
@@ -83,9 +91,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		p.functions.API(),
 		p.machines.API(),
 		clusters.API(),
-		cloudformation.New(cloudformation.Config{
-			Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint,
-		}).API(),
+		stacks.API(),
 		sqs.New(sqs.Config{Store: s.store, Clock: s.clock, Endpoint: s.Endpoint}).API(),
 		logs.New(logs.Config{Store: s.store, Clock: s.clock}).API(),
 		iam.New(iam.Config{Store: s.store, Clock: s.clock}).API(),
@@ -94,6 +100,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	)
 	p.gateway.Extra(sns.Prefix, topics.Handler())
 	p.gateway.Extra(emr.Prefix, clusters.Handler())
+	p.gateway.Extra(LedgerPath, http.HandlerFunc(p.ledger))
 	return p, nil
 }
 
@@ -123,6 +130,7 @@ func (p *parts) start(ctx context.Context) error {
 		{"the loop of Express executions", p.express.Start, p.express.Stop},
 		{"the loop", p.loop.Start, p.loop.Stop},
 		{"executions", p.engine.Start, p.engine.Stop},
+		{"leases", p.custody.Start, p.custody.Stop},
 	} {
 		if step.stop != nil {
 			p.stops = append(p.stops, step.stop)
