@@ -48,6 +48,7 @@ type world struct {
 	crash   bool // fold the state anew from the journal after each record
 	out     strings.Builder
 	done    map[string]Done // receipts
+	choose  func(n int) int // which of n commands answers next; nil: the first
 }
 
 func newWorld(t *testing.T, crash bool) *world {
@@ -165,6 +166,30 @@ func (w *world) answer(c Command) Done {
 	return d
 }
 
+// step answers one command.
+func (w *world) step() {
+	i := 0
+	if w.choose != nil {
+		i = w.choose(len(w.pending))
+	}
+	c := w.pending[i]
+	w.pending = slices.Delete(w.pending, i, i+1)
+	if c.Verb == "publish" {
+		fmt.Fprintf(&w.out, "published %d to %v\n", len(c.Events), c.Topics)
+		w.give(Input{Published: true})
+		return
+	}
+	if c.Verb == "create" && strings.Contains(string(c.Props), `"Hold"`) {
+		w.held = append(w.held, c)
+		return
+	}
+	d := w.answer(c)
+	w.give(Input{Done: &d})
+	if w.crash { // dispatched a second time: the answer is the same, and changes nothing
+		w.give(Input{Done: &d})
+	}
+}
+
 // run answers commands, and lets time pass, until nothing is left to do.
 func (w *world) run() {
 	for turns := 0; ; turns++ {
@@ -172,22 +197,7 @@ func (w *world) run() {
 			w.t.Fatalf("the story does not end:\n%s", w.out.String())
 		}
 		if len(w.pending) > 0 {
-			c := w.pending[0]
-			w.pending = w.pending[1:]
-			if c.Verb == "publish" {
-				fmt.Fprintf(&w.out, "published %d to %v\n", len(c.Events), c.Topics)
-				w.give(Input{Published: true})
-				continue
-			}
-			if c.Verb == "create" && strings.Contains(string(c.Props), `"Hold"`) {
-				w.held = append(w.held, c)
-				continue
-			}
-			d := w.answer(c)
-			w.give(Input{Done: &d})
-			if w.crash { // dispatched a second time: the answer is the same, and changes nothing
-				w.give(Input{Done: &d})
-			}
+			w.step()
 			continue
 		}
 		names := slices.Sorted(maps.Keys(w.timers))

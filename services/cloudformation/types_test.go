@@ -1,0 +1,232 @@
+package cloudformation_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mayfly-run/mayfly/durable"
+	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/integration/awstask"
+	api "github.com/mayfly-run/mayfly/internal/awsapi/cfnapi"
+	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/internal/clock"
+	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/internal/wake"
+	"github.com/mayfly-run/mayfly/services/cloudformation"
+	"github.com/mayfly-run/mayfly/services/cloudformation/resource"
+	"github.com/mayfly-run/mayfly/services/ec2"
+	"github.com/mayfly-run/mayfly/services/iam"
+	"github.com/mayfly-run/mayfly/services/lambda"
+	"github.com/mayfly-run/mayfly/services/logs"
+	"github.com/mayfly-run/mayfly/services/s3"
+	"github.com/mayfly-run/mayfly/services/sns"
+	"github.com/mayfly-run/mayfly/services/sqs"
+	"github.com/mayfly-run/mayfly/services/states"
+	"github.com/mayfly-run/mayfly/store/memory"
+)
+
+// realWorld is a world with the real services around CloudFormation, but for EMR.
+func realWorld(t *testing.T) *world {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Fatal("Python is needed: ", err)
+	}
+	w := &world{t: t, store: memory.New(), ctx: identity.With(t.Context(), person), fakes: &fakes{wake: &wake.Bus{}}}
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	clk := clock.System{}
+	dir := t.TempDir()
+	fatal := func(err error) { t.Errorf("fatal: %v", err) }
+	endpoint := func() string { return w.http.URL }
+	w.loop = durable.New(durable.Config{Store: w.store, Log: log, Fatal: fatal})
+	if w.gate, err = gateway.New(t.Context(), gateway.Config{Store: w.store, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	w.http = httptest.NewServer(w.gate)
+	objects, err := s3.New(t.Context(), s3.Config{Store: w.store, Clock: clk, Log: log, DataDir: dir, Fatal: fatal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := lambda.New(lambda.Config{Store: w.store, Loop: w.loop, Clock: clk, Log: log, Calls: w.gate, Issuer: w.gate.Keys, DataDir: dir, Endpoint: endpoint, Python: python})
+	e, err := engine.New(t.Context(), engine.Config{Store: w.store, Loop: w.loop, Clock: clk, Log: log, Integrations: awstask.New(awstask.Config{Calls: w.gate, Clock: clk}), Wake: w.wake})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machines := states.New(states.Config{Store: w.store, Engine: e, Clock: clk, Log: log, Calls: w.gate, Resource: awstask.Judge})
+	w.svc = cloudformation.New(cloudformation.Config{Store: w.store, Loop: w.loop, Log: log, Calls: w.gate, Wake: w.wake, Endpoint: endpoint})
+	w.gate.Register(objects.API(), functions.API(), machines.API(), w.svc.API(),
+		sns.New(sns.Config{Store: w.store, Loop: w.loop, Clock: clk, Log: log, Calls: w.gate, Endpoint: endpoint, MailDir: dir, From: "a@example.com"}).API(),
+		sqs.New(sqs.Config{Store: w.store, Clock: clk, Endpoint: endpoint}).API(), logs.New(logs.Config{Store: w.store, Clock: clk}).API(),
+		iam.New(iam.Config{Store: w.store, Clock: clk}).API(), ec2.New(ec2.Config{Store: w.store, Clock: clk}).API())
+	if err := functions.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := machines.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.loop.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		e.Stop()
+		w.stop()
+		functions.Stop()
+	})
+	return w
+}
+
+// read calls an operation of another service.
+func (w *world) read(service, op string, in map[string]any) (map[string]any, error) {
+	return w.gate.Invoke(w.ctx, awscall.Call{Principal: person, Service: service, Operation: op, Input: in})
+}
+
+// Every type but EMR's is made, changed and deleted by the services themselves.
+func TestTypes(t *testing.T) {
+	w := realWorld(t)
+	load := func(name string) *string {
+		b, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := string(b)
+		return &s
+	}
+	before, after := load("types.yaml"), load("types_changed.yaml")
+	for _, name := range resource.Names() {
+		if !strings.HasPrefix(name, "AWS::EMR::") && !strings.Contains(*before, name+",") && !strings.Contains(*before, name+"\n") {
+			t.Errorf("%s is not in types.yaml", name)
+		}
+	}
+	id := *must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "types", TemplateBody: before, Capabilities: []string{"CAPABILITY_IAM"}}).StackId
+	w.ended(id, "CREATE_COMPLETE")
+	physical := func() map[string]string {
+		out := map[string]string{}
+		for _, r := range must[api.ListStackResourcesOutput](w, "ListStackResources", &api.ListStackResourcesInput{StackName: id}).StackResourceSummaries {
+			out[r.LogicalResourceId] = *r.PhysicalResourceId
+		}
+		return out
+	}
+	first := physical()
+	// look reads one member of each resource from its own service.
+	look := func() string {
+		var lines []string
+		for _, q := range []struct {
+			service, op, member string
+			in                  map[string]any
+		}{
+			{"sqs", "GetQueueAttributes", "Attributes.VisibilityTimeout", map[string]any{"QueueUrl": first["Queue"], "AttributeNames": []any{"All"}}},
+			{"sns", "GetTopicAttributes", "Attributes.DisplayName", map[string]any{"TopicArn": first["Topic"]}},
+			{"sns", "ListSubscriptionsByTopic", "Subscriptions", map[string]any{"TopicArn": first["Topic"]}},
+			{"iam", "ListRolePolicies", "PolicyNames", map[string]any{"RoleName": first["Role"]}},
+			{"iam", "ListAttachedRolePolicies", "AttachedPolicies", map[string]any{"RoleName": first["Role"]}},
+			{"lambda", "GetFunctionConfiguration", "Timeout", map[string]any{"FunctionName": first["Function"]}},
+			{"lambda", "GetFunctionConfiguration", "Environment.Variables", map[string]any{"FunctionName": first["Function"]}},
+			{"lambda", "Invoke", "Payload", map[string]any{"FunctionName": first["Function"]}},
+			{"states", "DescribeStateMachine", "definition", map[string]any{"stateMachineArn": first["Machine"]}},
+			{"states", "DescribeStateMachine", "definition", map[string]any{"stateMachineArn": first["Machine2"]}},
+			{"s3", "GetBucketTagging", "TagSet", map[string]any{"Bucket": first["Bucket"]}},
+			{"s3", "GetBucketPolicy", "Policy", map[string]any{"Bucket": first["Bucket"]}},
+			{"logs", "DescribeLogGroups", "logGroups", map[string]any{"logGroupNamePrefix": first["Log"]}},
+			{"ec2", "DescribeKeyPairs", "KeyPairs", map[string]any{"KeyNames": []any{first["Key"]}}},
+		} {
+			out, err := w.read(q.service, q.op, q.in)
+			if err != nil {
+				lines = append(lines, fmt.Sprintf("%s: %v", q.op, err))
+				continue
+			}
+			var v any = out
+			for _, m := range strings.Split(q.member, ".") {
+				doc, _ := v.(map[string]any)
+				v = doc[m]
+			}
+			if r, ok := v.(io.ReadCloser); ok {
+				b, err := io.ReadAll(r)
+				if err != nil {
+					t.Error(err)
+				}
+				r.Close()
+				v = string(b)
+			}
+			switch l := v.(type) {
+			case []any:
+				if q.op != "ListRolePolicies" && q.op != "GetBucketTagging" {
+					v = fmt.Sprint(len(l), " of them")
+				}
+			case []byte:
+				v = string(l)
+			}
+			text := fmt.Sprint(v)
+			for _, name := range slices.Sorted(maps.Keys(first)) {
+				text = strings.ReplaceAll(text, first[name], "<"+name+">")
+			}
+			lines = append(lines, fmt.Sprintf("%s %s: %s", q.op, q.member, text))
+		}
+		return strings.Join(lines, "\n") + "\n"
+	}
+	got := "# made\n" + look()
+
+	p := "zwei"
+	must[api.UpdateStackOutput](w, "UpdateStack", &api.UpdateStackInput{StackName: "types", TemplateBody: after, Capabilities: []string{"CAPABILITY_IAM"}, Parameters: []api.Parameter{param("P", p)}})
+	w.ended(id, "UPDATE_COMPLETE")
+	got += "# changed\n" + look()
+	second := physical()
+	for _, name := range slices.Sorted(maps.Keys(first)) {
+		switch {
+		case second[name] == "":
+			got += name + " is gone\n"
+		case second[name] != first[name]:
+			got += name + " is replaced\n"
+		}
+	}
+	must[api.DeleteStackOutput](w, "DeleteStack", &api.DeleteStackInput{StackName: "types"})
+	w.ended(id, "DELETE_COMPLETE")
+	got += "# deleted\n" + look()
+	for _, name := range slices.Sorted(maps.Keys(first)) {
+		got = strings.ReplaceAll(got, first[name], "<"+name+">")
+	}
+	golden(t, "testdata/types.txt", got)
+}
+
+// ended waits for a status, and says why another one was reached.
+func (w *world) ended(id, status string) {
+	w.t.Helper()
+	s := w.until(id, "CREATE_COMPLETE", "ROLLBACK_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED", "DELETE_COMPLETE", "DELETE_FAILED", "ROLLBACK_FAILED")
+	if s.StackStatus == status {
+		return
+	}
+	for _, e := range must[api.DescribeStackEventsOutput](w, "DescribeStackEvents", &api.DescribeStackEventsInput{StackName: id}).StackEvents {
+		if e.ResourceStatusReason != nil {
+			w.t.Logf("%s %s: %s", *e.LogicalResourceId, *e.ResourceStatus, *e.ResourceStatusReason)
+		}
+	}
+	w.t.Fatalf("%s is %s, not %s", id, s.StackStatus, status)
+}
+
+// The shipped templates are ones that we take.
+func TestShippedTemplates(t *testing.T) {
+	w := newWorld(t)
+	for _, file := range []string{"template.yaml", "cluster.yaml"} {
+		b, err := os.ReadFile("../../pipelines/emr/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := string(b)
+		out, err := call[api.ValidateTemplateOutput](w, "ValidateTemplate", &api.ValidateTemplateInput{TemplateBody: &body})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+		} else if len(out.Parameters) == 0 || !slices.Equal(out.Capabilities, []string{"CAPABILITY_IAM"}) {
+			t.Errorf("%s: %+v", file, out)
+		}
+	}
+}
