@@ -37,8 +37,14 @@ lint:
 race:
 	CGO_ENABLED=1 $(GO) test -short -race -p 2 ./durable/... ./store/... ./execution/... ./engine/...
 
-generate:
-	$(GO) generate ./internal/awsapi
+# The API models are cut from this version of botocore, which need not be installed for anything else.
+BOTOCORE := 1.43.11
+MODELS := .tools/botocore-$(BOTOCORE)
+$(MODELS):
+	python3 -m pip install --quiet --no-deps --target $@ botocore==$(BOTOCORE)
+
+generate: $(MODELS)
+	PYTHONPATH=$(CURDIR)/$(MODELS) $(GO) generate ./internal/awsapi
 
 # Generated code is checked in; this makes it again and compares.
 generated: generate
