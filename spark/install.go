@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -145,7 +146,10 @@ func versionOfHome(home string) (string, error) {
 // folder is the installation's folder without the Python version, which only Setup knows: "spark-4.0.1-1a2b3c4d".
 func (o Options) folder() string {
 	h := sha256.New()
-	fmt.Fprintln(h, "layout 1", o.Version, o.SparkHome, requirements, jarSums)
+	fmt.Fprintln(h, "layout 1", o.Version, o.SparkHome, requirements)
+	for _, name := range slices.Sorted(maps.Keys(jarsOf(o.Version))) {
+		fmt.Fprintln(h, name, jarsOf(o.Version)[name])
+	}
 	return filepath.Join(o.CacheDir, "spark-"+o.Version+"-"+hex.EncodeToString(h.Sum(nil))[:8])
 }
 

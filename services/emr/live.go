@@ -2,6 +2,7 @@ package emr
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -218,6 +219,9 @@ func writeFile(path string, b []byte, mode fs.FileMode) error {
 	return os.Rename(path+".new", path)
 }
 
+//go:embed sitecustomize.py
+var siteCustomize string
+
 // overlay makes a Python environment in which pip installs for this cluster only, over the one that setup brought.
 func overlay(in *spark.Installation, dir string) error {
 	base := filepath.Dir(filepath.Dir(in.Python))
@@ -240,6 +244,9 @@ func overlay(in *spark.Installation, dir string) error {
 		return err
 	}
 	if err := writeFile(filepath.Join(dir, "pyvenv.cfg"), cfg, 0o600); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(site, "sitecustomize.py"), []byte(siteCustomize), 0o600); err != nil {
 		return err
 	}
 	if err := writeFile(filepath.Join(site, "mayfly.pth"), []byte(found[0]+"\n"), 0o600); err != nil {

@@ -259,7 +259,7 @@ func (s *server) follow(id, step, file, query string) string {
 const wordCount = `
 import sys
 from pyspark.sql import SparkSession
-spark = SparkSession.builder.appName("words").getOrCreate()
+spark = SparkSession.builder.appName("words").master("yarn").config("spark.executor.memory", "64g").getOrCreate()
 words = spark.sparkContext.textFile(sys.argv[1]).flatMap(str.split).map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b)
 rows = sorted(words.collect())
 print(rows)
@@ -302,7 +302,7 @@ func TestPipelineOnSpark(t *testing.T) {
 		command("pig", "pig-script", "x"), command("exit", "bash", "-c", "exit 3"))
 	st := s.untilEnded(id, steps[0])
 	if *st.Status.State != "COMPLETED" {
-		t.Fatalf("step: %s %+v\n%s", *st.Status.State, st.Status.FailureDetails, s.follow(id, steps[0], "stderr", "?offset=-3000"))
+		t.Fatalf("step: %s %s\n%s\n%s", *st.Status.State, ToString(st.Status.FailureDetails), s.follow(id, steps[0], "stdout", "?offset=-3000"), s.follow(id, steps[0], "stderr", "?offset=-3000"))
 	}
 	t.Logf("first step took %v", st.Status.Timeline.EndDateTime.Sub(*st.Status.Timeline.StartDateTime))
 	want := "[('be', 2), ('not', 1), ('or', 1), ('to', 2)]\n1 file\n"
@@ -312,7 +312,8 @@ func TestPipelineOnSpark(t *testing.T) {
 	if got := s.get(fmt.Sprintf("logs/%s/steps/%s/stdout.gz", id, steps[0])); !strings.HasPrefix(got, want) {
 		t.Errorf("stdout.gz %q", got)
 	}
-	if got := s.get(fmt.Sprintf("logs/%s/steps/%s/controller.gz", id, steps[0])); !strings.Contains(got, "--master yarn becomes spark://127.0.0.1:") {
+	if got := s.get(fmt.Sprintf("logs/%s/steps/%s/controller.gz", id, steps[0])); !strings.Contains(got, "--master yarn becomes spark://127.0.0.1:") ||
+		!strings.Contains(got, "in the program: spark.executor.memory 64g becomes") {
 		t.Errorf("controller %q", got)
 	}
 	if st.Config.Args[4] != "yarn" {

@@ -120,7 +120,8 @@ func (s *Service) startStep(ctx context.Context, l *live, spec *cluster.Spec, st
 	if err != nil {
 		return nil, err
 	}
-	env = append(env, "EMR_STEP_ID="+st.ID)
+	env = append(env, "EMR_STEP_ID="+st.ID, "MAYFLY_CONTROLLER="+filepath.Join(dir, "controller"),
+		fmt.Sprintf("MAYFLY_WORKER=%d %d", c.Config.Cores, c.Config.MemoryMB))
 	env = append(env, cmd.Env...)
 	env = append(env, "PYSPARK_PYTHON="+s.dir(spec.ID, "python", "bin", "python3"))
 	s.controller(dir, "starting %s", filepath.Base(cmd.Args[0]))

@@ -1,0 +1,114 @@
+package spark
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestJarLists(t *testing.T) {
+	for version, n := range map[string]int{"4.0.1": 29, "4.3.0": 34} {
+		jars := jarsOf(version)
+		if len(jars) != n {
+			t.Errorf("%d jars for Spark %s, want %d", len(jars), version, n)
+		}
+		for name, sum := range jars {
+			if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(sum) || !strings.HasSuffix(name, ".jar") {
+				t.Errorf("%s: %q", name, sum)
+			}
+		}
+	}
+	if len(Versions()) != 2 {
+		t.Errorf("versions %v", Versions())
+	}
+}
+
+func TestFindBeforeSetup(t *testing.T) {
+	if _, err := Find(Options{CacheDir: t.TempDir()}); err != ErrNotSetUp {
+		t.Errorf("find: %v", err)
+	}
+	if _, err := Find(Options{CacheDir: t.TempDir(), Version: "2.4.0"}); err == nil || err.Error() != "Mayfly does not know Spark 2.4.0; it runs 4.0.1 and 4.3.0" {
+		t.Errorf("find: %v", err)
+	}
+	home := t.TempDir()
+	if _, err := Find(Options{SparkHome: home}); err == nil || !strings.Contains(err.Error(), "holds no Spark") {
+		t.Errorf("find: %v", err)
+	}
+	os.MkdirAll(filepath.Join(home, "jars"), 0o700)
+	os.WriteFile(filepath.Join(home, "jars", "spark-core_2.12-3.5.1.jar"), nil, 0o600)
+	if _, err := Find(Options{SparkHome: home}); err == nil || !strings.Contains(err.Error(), "is Spark 3.5.1 and Mayfly runs 4.0.1 and 4.3.0; unset it") {
+		t.Errorf("find: %v", err)
+	}
+}
+
+func TestFindJava(t *testing.T) {
+	fake := func(text string, code string) string {
+		home := t.TempDir()
+		os.MkdirAll(filepath.Join(home, "bin"), 0o700)
+		script := "#!/bin/sh\ncat >&2 <<'END'\n" + text + "\nEND\nexit " + code + "\n"
+		if err := os.WriteFile(filepath.Join(home, "bin", "java"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return home
+	}
+	properties := func(version string) string {
+		return "    java.home = /opt/jdk\n    java.specification.version = " + version + "\n    java.vm.version = " + version + ".0.1+2\n"
+	}
+	for _, c := range []struct{ name, home, want string }{
+		{"21", fake(properties("21"), "0"), ""},
+		{"8", fake(properties("1.8"), "0"), "Spark needs Java 17 or 21 (HOME/bin/java is Java 1.8.0.1+2). Install it with `"},
+		{"25", fake(properties("25"), "0"), "Spark needs Java 17 or 21 (HOME/bin/java is Java 25.0.1+2). Install it with `"},
+		{"small", fake("java.lang.module.FindException: Module jdk.incubator.vector not found", "1"),
+			"Spark needs Java 17 or 21 (HOME/bin/java cannot be used: its runtime lacks the module jdk.incubator.vector). Install it with `"},
+		{"none", t.TempDir(), "Spark needs Java 17 or 21 (HOME/bin/java cannot be used: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("JAVA_HOME", c.home)
+			t.Setenv("PATH", "/bin:/usr/sbin:"+filepath.Dir(c.home)) // no java of this machine's
+			if _, err := os.Stat("/bin/java"); err == nil {
+				t.Setenv("PATH", t.TempDir()+":"+linkTo(t, "sh", "cat"))
+			}
+			j, err := FindJava(t.Context())
+			if c.want == "" {
+				if err != nil || j.Major != 21 || j.Home != "/opt/jdk" {
+					t.Errorf("%+v %v", j, err)
+				}
+				return
+			}
+			if want := strings.ReplaceAll(c.want, "HOME", c.home); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%v\nwant %s", err, want)
+			}
+		})
+	}
+}
+
+// linkTo is a folder with links to programs of this machine.
+func linkTo(t *testing.T, names ...string) string {
+	dir := t.TempDir()
+	for _, n := range names {
+		if err := os.Symlink("/bin/"+n, filepath.Join(dir, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestBudget(t *testing.T) {
+	for _, c := range []struct {
+		nodes, cores, memory int
+		want                 Budget
+	}{
+		{2, 2, 24 << 10, Budget{2, 1, 3072}},
+		{1, 2, 24 << 10, Budget{1, 2, 6144}},
+		{20, 2, 24 << 10, Budget{2, 1, 3072}},
+		{0, 8, 16 << 10, Budget{1, 8, 4096}},
+		{3, 8, 64 << 10, Budget{3, 2, 5461}},
+		{4, 8, 4 << 10, Budget{1, 8, 1024}},
+	} {
+		if got := budget(c.nodes, c.cores, c.memory); got != c.want {
+			t.Errorf("%d nodes, %d cores, %d MiB: %+v, want %+v", c.nodes, c.cores, c.memory, got, c.want)
+		}
+	}
+}
