@@ -65,12 +65,11 @@ func Start(ctx context.Context, settings Settings, version string, log *slog.Log
 	if err := s.lock.Name(Owner{PID: os.Getpid(), Version: version, Listen: s.listener.Addr().String()}); err != nil {
 		return nil, err
 	}
-	// SQLite ends the server by an error of its own; whatever else cannot be kept does it through fail.
 	st, err := sqlite.Open(ctx, filepath.Join(dir, "mayfly.db"))
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	s.store = st
+	s.store = guarded{st, s.fail}
 	if s.parts, err = s.build(ctx); err != nil {
 		return nil, err
 	}

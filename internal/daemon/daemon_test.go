@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mayfly-run/mayfly/store"
+	"github.com/mayfly-run/mayfly/store/memory"
+	"github.com/mayfly-run/mayfly/store/sqlite"
 )
 
 func start(t *testing.T, s Settings) *Server {
@@ -134,3 +139,34 @@ func TestSettings(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGuardedStore: a commit that the disk refused ends the server; one whose condition does not hold is no news.
+func TestGuardedStore(t *testing.T) {
+	var told error
+	broken := &brokenStore{Store: memory.New()}
+	g := guarded{broken, func(err error) { told = err }}
+	for _, err := range []error{nil, store.ErrConflict, fmt.Errorf("commit: %w", store.ErrFenced), sqlite.ErrClosed} {
+		broken.err = err
+		if got := g.Commit(context.Background(), store.Batch{}); got != err || told != nil {
+			t.Errorf("%v: answered %v, told %v", err, got, told)
+		}
+	}
+	broken.err = errors.New("disk I/O error")
+	if err := g.Commit(context.Background(), store.Batch{}); err != broken.err || told != broken.err {
+		t.Errorf("answered %v, told %v", err, told)
+	}
+	told = nil
+	var answered error
+	g.CommitAsync(store.Batch{}, func(err error) { answered = err })
+	if answered != broken.err || told != broken.err {
+		t.Errorf("asynchronously: answered %v, told %v", answered, told)
+	}
+}
+
+type brokenStore struct {
+	store.Store
+	err error
+}
+
+func (b *brokenStore) Commit(context.Context, store.Batch) error   { return b.err }
+func (b *brokenStore) CommitAsync(_ store.Batch, done func(error)) { done(b.err) }
