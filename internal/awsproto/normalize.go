@@ -149,6 +149,10 @@ func (c *checker) value(r *awsapi.Ref, v any, path string) any {
 				c.missing(at)
 				continue
 			}
+			if isScalar(s.Member.To) {
+				out[i] = c.inside(func() any { return c.value(s.Member, e, at) }, path, func() string { return brief(list) }, "Member must satisfy constraint: [")
+				continue
+			}
 			out[i] = c.value(s.Member, e, at)
 		}
 		return out
@@ -163,12 +167,42 @@ func (c *checker) value(r *awsapi.Ref, v any, path string) any {
 			if e == nil {
 				continue
 			}
-			c.str(s.Key.To, k, path)
+			show := func() string { return brief(doc) }
+			c.inside(func() any { c.str(s.Key.To, k, path); return nil }, path, show, "Map keys must satisfy constraint: [")
+			if isScalar(s.Value.To) {
+				out[k] = c.inside(func() any { return c.value(s.Value, e, path) }, path, show, "Map value must satisfy constraint: [")
+				continue
+			}
 			out[k] = c.value(s.Value, e, join(path, k+".member"))
 		}
 		return out
 	}
 	return c.scalar(r, v, path)
+}
+
+// inside checks a scalar inside a list or map. AWS: such a violation names the whole list or map once, with the element's
+// constraints in brackets, as in "Value '[X]' at 'capabilities' failed to satisfy constraint: Member must satisfy constraint: […]".
+func (c *checker) inside(check func() any, path string, show func() string, words string) any {
+	before := len(c.problems)
+	v := check()
+	if len(c.problems) == before {
+		return v
+	}
+	var musts []string
+	value := ""
+	for _, p := range c.problems[before:] {
+		musts = append(musts, p.must)
+		if p.value != "" {
+			value = "'" + show() + "'"
+		}
+	}
+	c.problems = c.problems[:before]
+	p := problem{path: path, value: value, must: words + strings.Join(musts, ", ") + "]"}
+	if before > 0 && c.problems[before-1] == p {
+		return v
+	}
+	c.problems = append(c.problems, p)
+	return v
 }
 
 func (c *checker) structure(s *awsapi.Shape, doc map[string]any, path string) any {

@@ -182,6 +182,11 @@ func TestValidation(t *testing.T) {
 			"1 validation error detected: Value null at 'tags.1.member.value' failed to satisfy constraint: Member must not be null"},
 		{"states", "SendTaskSuccess", map[string]any{"taskToken": "", "output": 1}, "SerializationException", "NUMBER_VALUE can not be converted to a String"},
 		{"states", "StartExecution", map[string]any{"stateMachineArn": "a", "Nmae": "x"}, "SerializationException", `StartExecutionInput has no member named "Nmae"`},
+		{"cloudformation", "CreateStack", map[string]any{"StackName": "s", "Capabilities": []string{"FOO", "BAR"}}, "ValidationError",
+			"1 validation error detected: Value '[FOO, BAR]' at 'capabilities' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [CAPABILITY_IAM, CAPABILITY_NAMED_IAM, CAPABILITY_AUTO_EXPAND]]"},
+		{"lambda", "TagResource", map[string]any{"Resource": "arn:aws:lambda:us-east-1:000000000000:function:f", "Tags": map[string]string{"": "b"}}, "", ""},
+		{"lambda", "UpdateFunctionConfiguration", map[string]any{"FunctionName": "f", "Environment": map[string]any{"Variables": map[string]any{"A": "secret"}}}, "ValidationException",
+			"1 validation error detected: Value at 'environment.variables' failed to satisfy constraint: Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"},
 		{"sqs", "SendMessage", map[string]any{"MessageBody": "x"}, "MissingParameter", "The request must contain the parameter QueueUrl."},
 		{"ec2", "CreateKeyPair", map[string]any{}, "MissingParameter", "The request must contain the parameter KeyName"},
 		{"sns", "Publish", map[string]any{"Message": []any{"x"}}, "SerializationException", "Start of list found where not expected."},
@@ -189,6 +194,9 @@ func TestValidation(t *testing.T) {
 		m := awsapi.Load(c.service)
 		_, err := Normalize(m, m.Operations[c.op], c.in)
 		var e *awsapi.Error
+		if c.code == "" && err == nil {
+			continue
+		}
 		if !errors.As(err, &e) || e.Code != c.code || e.Message != c.text {
 			t.Errorf("%s %s %v:\ngot  %v\nwant %s: %s", c.service, c.op, c.in, err, c.code, c.text)
 		}
