@@ -282,6 +282,15 @@ def write(sc, path, text):
     out.close()
 
 
+def read(sc, path):
+    fs, p = filesystem(sc, path)
+    stream = fs.open(p)
+    try:
+        return sc._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+    finally:
+        stream.close()
+
+
 def load(sc, path, mode):
     """The input as few arrays instead of many rows: one (rows, refused lines) for each partition."""
     def block(lines):
@@ -296,7 +305,7 @@ def main(argv):
     source, preprocessing, mode, output = argv[1], argv[2].rstrip("/"), argv[3], argv[4].rstrip("/")
     from pyspark import SparkContext, StorageLevel
     sc = SparkContext(appName="model " + mode)
-    chosen = json.loads("\n".join(sc.textFile(preprocessing + "/manifest.json").collect()))
+    chosen = json.loads(read(sc, preprocessing + "/manifest.json"))
     for name, here in (("input", source), ("mode", mode)):
         if chosen[name] != here:
             raise ValueError(f"{preprocessing} was made for the {name} {chosen[name]}, not for {here}")
