@@ -21,13 +21,14 @@ const DefaultVersion = "4.0.1"
 
 // versions are the releases of Spark that Mayfly knows, each with the file system modules that fit its Hadoop.
 var versions = map[string]struct {
-	packages []string
-	scala    string
+	packages     []string
+	scala        string
+	newestPython int // the last 3.x that its pyspark runs on
 }{
 	"4.0.1": {[]string{"org.apache.hadoop:hadoop-aws:3.4.1", "software.amazon.awssdk:s3:2.25.70",
-		"software.amazon.awssdk:s3-transfer-manager:2.25.70", "software.amazon.awssdk:apache-client:2.25.70"}, "2.13"},
+		"software.amazon.awssdk:s3-transfer-manager:2.25.70", "software.amazon.awssdk:apache-client:2.25.70"}, "2.13", 13},
 	"4.3.0": {[]string{"org.apache.hadoop:hadoop-aws:3.5.0", "software.amazon.awssdk:s3:2.35.4",
-		"software.amazon.awssdk:s3-transfer-manager:2.35.4", "software.amazon.awssdk:apache-client:2.35.4"}, "2.13"},
+		"software.amazon.awssdk:s3-transfer-manager:2.35.4", "software.amazon.awssdk:apache-client:2.35.4"}, "2.13", 14},
 }
 
 // Versions lists the releases of Spark that Setup can bring.
@@ -202,7 +203,9 @@ func (i *Installation) archive(role string) []string {
 	if _, err := os.Stat(path); err != nil {
 		return nil
 	}
-	return []string{"-XX:SharedArchiveFile=" + path, "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"}
+	// Mapped where it was made for: moving it elsewhere costs time and makes its pages private to the process.
+	return []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:ArchiveRelocationMode=0", "-XX:SharedArchiveFile=" + path,
+		"-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"}
 }
 
 // env is what every Java process of Spark needs to find itself.

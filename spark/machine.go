@@ -114,9 +114,12 @@ func (j Java) key() (string, error) {
 }
 
 // FindPython looks for a Python of 3.10 to 3.13 that can make virtual environments.
-func FindPython(ctx context.Context) (Python, error) {
+func FindPython(ctx context.Context) (Python, error) { return findPython(ctx, 13) }
+
+// findPython looks for a Python of 3.10 to 3.newest.
+func findPython(ctx context.Context, newest int) (Python, error) {
 	var found []string
-	for _, name := range []string{"python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"} {
+	for _, name := range []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			continue
@@ -131,7 +134,7 @@ func FindPython(ctx context.Context) (Python, error) {
 		switch {
 		case !ok || nerr != nil:
 			found = append(found, path+" does not run")
-		case major != "3" || n < 10 || n > 13:
+		case major != "3" || n < 10 || n > newest:
 			found = append(found, path+" is Python "+version)
 		case err != nil:
 			found = append(found, path+" cannot make virtual environments: `"+installCommand("venv")+"`")
@@ -143,7 +146,7 @@ func FindPython(ctx context.Context) (Python, error) {
 	if len(found) > 0 {
 		what = strings.Join(slices.Compact(found), "; ")
 	}
-	return Python{}, fmt.Errorf("Mayfly needs Python 3.10 to 3.13 with venv (%s). Install it with `%s`", what, installCommand("python"))
+	return Python{}, fmt.Errorf("Mayfly needs Python 3.10 to 3.%d with venv (%s). Install it with `%s`", newest, what, installCommand("python"))
 }
 
 // installCommand is what brings Java, Python or Python's venv on this system.

@@ -150,7 +150,7 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 
 // setupPython makes the private environment and fills it with what is pinned.
 func setupPython(ctx context.Context, in *Installation, o Options, progress func(float64, string)) error {
-	python, err := FindPython(ctx)
+	python, err := findPython(ctx, versions[o.Version].newestPython)
 	if err != nil {
 		return err
 	}
