@@ -250,6 +250,9 @@ func (s *Service) define(ctx context.Context, r request, previous *stack.Definit
 		}
 		return def, err
 	}
+	if err := s.assumable(ctx, awsapi.Val(r.roleARN)); err != nil {
+		return def, err
+	}
 	def = stack.Definition{Template: text, Description: t.Description, Capabilities: r.capabilities, NotificationARNs: r.notificationARNs, RoleARN: awsapi.Val(r.roleARN)}
 	for _, p := range t.Parameters {
 		def.Parameters = append(def.Parameters, stack.Parameter{Key: p.Name, Value: values[p.Name].Text, NoEcho: p.NoEcho})
@@ -363,4 +366,18 @@ func (s *Service) exists(ctx context.Context, typ, v string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// assumable refuses a service role that is not there.
+func (s *Service) assumable(ctx context.Context, role string) error {
+	if role == "" {
+		return nil
+	}
+	_, name, _ := strings.Cut(role, ":role/")
+	_, err := s.cfg.Calls.Invoke(ctx, awscall.Call{Principal: who(ctx), Service: "iam", Operation: "GetRole", Input: map[string]any{"RoleName": name[strings.LastIndexByte(name, '/')+1:]}})
+	var refused *awsapi.Error
+	if errors.As(err, &refused) && refused.Status < 500 {
+		return invalid("Role %s is invalid or cannot be assumed", role)
+	}
+	return err
 }

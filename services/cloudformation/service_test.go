@@ -221,9 +221,13 @@ func TestProtectedCluster(t *testing.T) {
 	w.clusterIs(id, "j-1", "STARTING")
 	w.set("j-1", "WAITING")
 	w.until(id, "CREATE_COMPLETE")
-	w.mu.Lock()
-	w.protected = true
-	w.mu.Unlock()
+	// Protecting the cluster changes it and does not replace it.
+	body := strings.ReplaceAll(clusterTemplate, "TerminationProtected: 'False'", "TerminationProtected: true")
+	must[api.UpdateStackOutput](w, "UpdateStack", &api.UpdateStackInput{StackName: "prot", TemplateBody: &body, Capabilities: []string{"CAPABILITY_IAM"}, Parameters: []api.Parameter{param("KeyName", "known")}})
+	w.until(id, "UPDATE_COMPLETE")
+	if !w.protected || len(w.clusters) != 1 {
+		t.Errorf("protected %v, clusters %v", w.protected, w.clusters)
+	}
 	must[api.DeleteStackOutput](w, "DeleteStack", &api.DeleteStackInput{StackName: "prot"})
 	s := w.until(id, "DELETE_FAILED")
 	if *s.StackStatusReason != "The following resource(s) failed to delete: [Cluster]. " {

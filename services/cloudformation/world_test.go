@@ -76,6 +76,12 @@ func (f *fakes) services(st store.Store) []*awscall.Service {
 		f.roles[in.RoleName] = true
 		return &iamapi.CreateRoleOutput{Role: &iamapi.Role{RoleName: in.RoleName, Arn: "arn:aws:iam::000000000000:role/" + in.RoleName, RoleId: "AROA", Path: "/"}}, nil
 	}))
+	awscall.Handle(iam, "GetRole", locked(f, func(_ context.Context, in *iamapi.GetRoleInput) (*iamapi.GetRoleOutput, error) {
+		if !f.roles[in.RoleName] {
+			return nil, awsapi.Errorf(404, "NoSuchEntity", "The role with name %s cannot be found.", in.RoleName)
+		}
+		return &iamapi.GetRoleOutput{Role: &iamapi.Role{RoleName: in.RoleName}}, nil
+	}))
 	awscall.Handle(iam, "DeleteRole", locked(f, func(_ context.Context, in *iamapi.DeleteRoleInput) (*iamapi.DeleteRoleOutput, error) {
 		delete(f.roles, in.RoleName)
 		return &iamapi.DeleteRoleOutput{}, nil
@@ -130,6 +136,10 @@ func (f *fakes) services(st store.Store) []*awscall.Service {
 		}
 		return &emrapi.DescribeClusterOutput{Cluster: &emrapi.Cluster{Id: &in.ClusterId, MasterPublicDnsName: awsapi.Ptr("master"),
 			Status: &emrapi.ClusterStatus{State: &state, StateChangeReason: &emrapi.ClusterStateChangeReason{Code: awsapi.Ptr("BOOTSTRAP_FAILURE"), Message: &f.reason}}}}, nil
+	}))
+	awscall.Handle(emr, "SetTerminationProtection", locked(f, func(_ context.Context, in *emrapi.SetTerminationProtectionInput) (*emrapi.SetTerminationProtectionOutput, error) {
+		f.protected = in.TerminationProtected
+		return &emrapi.SetTerminationProtectionOutput{}, nil
 	}))
 	awscall.Handle(emr, "TerminateJobFlows", locked(f, func(_ context.Context, in *emrapi.TerminateJobFlowsInput) (*emrapi.TerminateJobFlowsOutput, error) {
 		if f.protected {

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 )
 
@@ -13,6 +14,17 @@ var emrCluster = &Type{
 		"EbsRootVolumeSize EbsRootVolumeThroughput Instances! JobFlowRole! KerberosAttributes LogEncryptionKmsKeyId LogUri ManagedScalingPolicy~ " +
 		"Name! OSReleaseLabel PlacementGroupConfigs ReleaseLabel ScaleDownBehavior SecurityConfiguration ServiceRole! StepConcurrencyLevel~ Steps Tags~ VisibleToAllUsers~",
 	Attributes: []string{"Id", "MasterPublicDNS"},
+	// AWS: of the instances, the protection can be changed while the cluster lives.
+	within: func(property string, before, after json.RawMessage) bool {
+		a, err := object(before)
+		b, err2 := object(after)
+		if property != "Instances" || err != nil || err2 != nil {
+			return false
+		}
+		delete(a, "TerminationProtected")
+		delete(b, "TerminationProtected")
+		return text(a) == text(b)
+	},
 	create: func(ctx context.Context, c *call) error {
 		in := c.pick("AdditionalInfo", "Applications", "AutoScalingRole", "AutoTerminationPolicy", "CustomAmiId", "EbsRootVolumeIops", "EbsRootVolumeSize",
 			"EbsRootVolumeThroughput", "JobFlowRole", "KerberosAttributes", "LogEncryptionKmsKeyId", "LogUri", "ManagedScalingPolicy", "Name",
@@ -35,6 +47,14 @@ var emrCluster = &Type{
 	},
 	update: func(ctx context.Context, c *call) error {
 		id := c.physical
+		if now := text(member(c.props["Instances"], "TerminationProtected")); now != text(member(c.old["Instances"], "TerminationProtected")) {
+			if now == "" {
+				now = "false"
+			}
+			if _, err := c.do(ctx, emr, "SetTerminationProtection", map[string]any{"JobFlowIds": []any{id}, "TerminationProtected": now}); err != nil {
+				return err
+			}
+		}
 		if c.changed("VisibleToAllUsers") {
 			if _, err := c.do(ctx, emr, "SetVisibleToAllUsers", map[string]any{"JobFlowIds": []any{id}, "VisibleToAllUsers": c.props["VisibleToAllUsers"] == nil || c.str("VisibleToAllUsers") == "true"}); err != nil {
 				return err

@@ -27,6 +27,8 @@ type Type struct {
 	IAM        bool     // needs CAPABILITY_IAM
 	NameOf     string   // the property that names it; with IAM: needs CAPABILITY_NAMED_IAM
 
+	// within says of a property that cannot be changed in place whether this change of it can. May be nil.
+	within func(property string, before, after json.RawMessage) bool
 	create func(context.Context, *call) error
 	update func(context.Context, *call) error // nil: no property can be changed in place
 	delete func(context.Context, *call) error
@@ -93,13 +95,18 @@ func (t *Type) Check(logical string, props map[string]any) error {
 type Rules struct{}
 
 // Replaces says whether one of the changed properties cannot be changed in place.
-func (Rules) Replaces(typ string, changed []string) bool {
+func (Rules) Replaces(typ string, changed []string, before, after map[string]json.RawMessage) bool {
 	t := Find(typ)
 	if t == nil || t.update == nil {
 		return true
 	}
 	props := t.properties()
-	return slices.ContainsFunc(changed, func(name string) bool { return !props[name].mutable })
+	return slices.ContainsFunc(changed, func(name string) bool {
+		if t.within != nil && after[name] != nil && t.within(name, before[name], after[name]) {
+			return false
+		}
+		return !props[name].mutable
+	})
 }
 
 // Result of one command.

@@ -18,8 +18,9 @@ import (
 
 // Types is the little that the core must know of resource types. It is pure.
 type Types interface {
-	// Replaces says whether a change of one of these properties needs a new physical resource.
-	Replaces(typ string, changed []string) bool
+	// Replaces says whether a change of these properties needs a new physical resource. What is not known before the
+	// update is not in after.
+	Replaces(typ string, changed []string, before, after map[string]json.RawMessage) bool
 }
 
 // Core decides for stacks.
@@ -777,7 +778,7 @@ func (t *turn) compare(def *Definition) (changes []Change, other bool, err error
 		if r.Type != a.Type {
 			return template.Error(fmt.Sprintf("Update of resource type is not permitted. The new template modifies resource type of the following resources: [%s]", a.Name))
 		}
-		changed, certain, err := t.changed(tpl, c, a, r)
+		changed, replaces, certain, err := t.changed(tpl, c, a, r)
 		if err != nil {
 			return err
 		}
@@ -786,7 +787,7 @@ func (t *turn) compare(def *Definition) (changes []Change, other bool, err error
 			return nil
 		}
 		replacement := "False"
-		if t.Types.Replaces(a.Type, changed) {
+		if replaces {
 			touched[a.Name] = true
 			if replacement = "Conditional"; certain {
 				replacement = "True"
@@ -818,12 +819,12 @@ func (t *turn) compare(def *Definition) (changes []Change, other bool, err error
 
 var errUnknown = errors.New("not known before the update")
 
-// changed lists the properties of a resource that differ from the template's; certain is false where a new value
+// changed lists the properties of a resource that differ from the template's, and says whether that replaces it; certain is false where a new value
 // hangs on a resource that changes too.
-func (t *turn) changed(tpl *template.Template, c *template.Context, a template.Active, r *Resource) (names []string, certain bool, err error) {
-	old := map[string]json.RawMessage{}
+func (t *turn) changed(tpl *template.Template, c *template.Context, a template.Active, r *Resource) (names []string, replaces, certain bool, err error) {
+	old, after := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	if err := json.Unmarshal(r.Props, &old); err != nil {
-		return nil, false, fmt.Errorf("properties of %s: %w", r.Logical, err)
+		return nil, false, false, fmt.Errorf("properties of %s: %w", r.Logical, err)
 	}
 	certain = true
 	all := maps.Clone(a.Properties)
@@ -838,16 +839,18 @@ func (t *turn) changed(tpl *template.Template, c *template.Context, a template.A
 		case errors.Is(err, errUnknown):
 			names, certain = append(names, name), false
 		case err != nil:
-			return nil, false, err
+			return nil, false, false, err
 		case v == nil:
 			if _, had := old[name]; had {
 				names = append(names, name)
 			}
-		case string(encode(v)) != string(old[name]):
-			names = append(names, name)
+		default:
+			if after[name] = encode(v); string(after[name]) != string(old[name]) {
+				names = append(names, name)
+			}
 		}
 	}
-	return names, certain, nil
+	return names, len(names) > 0 && t.Types.Replaces(a.Type, names, old, after), certain, nil
 }
 
 func (t *turn) updateWork() {
@@ -925,7 +928,7 @@ func (t *turn) settle(tpl *template.Template, c *template.Context, a template.Ac
 		t.say(next, "UPDATE_FAILED", reason)
 		return false
 	}
-	changed, _, err := t.changed(tpl, c, a, r)
+	changed, replaces, _, err := t.changed(tpl, c, a, r)
 	if err != nil {
 		t.say(next, "UPDATE_FAILED", err.Error())
 		return false
@@ -939,7 +942,7 @@ func (t *turn) settle(tpl *template.Template, c *template.Context, a template.Ac
 			next.Status, next.Reason = "UPDATE_COMPLETE", ""
 		}
 		t.put(next)
-	case t.Types.Replaces(a.Type, changed) || next.Status == "CREATE_FAILED":
+	case replaces || next.Status == "CREATE_FAILED":
 		old := *r
 		old.Key, old.Leftover = fmt.Sprintf("%s#%d", r.Key, t.s.Op.Number), true
 		// What needed the old one still does, until it is updated itself.

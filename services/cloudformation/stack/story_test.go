@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite the expected stories")
 // types: a change of a property whose name begins with "Fixed" replaces.
 type types struct{}
 
-func (types) Replaces(_ string, changed []string) bool {
+func (types) Replaces(_ string, changed []string, _, _ map[string]json.RawMessage) bool {
 	return slices.ContainsFunc(changed, func(p string) bool { return strings.HasPrefix(p, "Fixed") })
 }
 
