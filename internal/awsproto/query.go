@@ -182,7 +182,11 @@ func (d dialect) decode(r *awsapi.Ref, f *form) (any, error) {
 func (d dialect) structure(s *awsapi.Shape, f *form) (map[string]any, error) {
 	out := map[string]any{}
 	for _, m := range s.Members {
-		v, err := d.decode(m, f.at(d.name(m)))
+		at := f.at(d.name(m))
+		if at == nil {
+			at = f.at(m.Name) // AWS: an empty flattened list comes under the member's name
+		}
+		v, err := d.decode(m, at)
 		if err != nil {
 			return nil, err
 		}

@@ -259,3 +259,40 @@ func TestOtherPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignPages: a page in the user's browser cannot make calls, whatever it pretends.
+func TestForeignPages(t *testing.T) {
+	g, s, _ := setup(t)
+	const form = "Action=CreateTopic&Version=2010-03-31&Name=x"
+	for _, c := range []struct {
+		name, method, host, origin, site string
+		want                             int
+	}{
+		{"the AWS CLI", "POST", "127.0.0.1:4566", "", "", 200},
+		{"a form of another site", "POST", "127.0.0.1:4566", "https://evil.example", "cross-site", 403},
+		{"an image of another site", "GET", "127.0.0.1:4566", "", "cross-site", 403},
+		{"another port", "POST", "localhost:4566", "http://localhost:3000", "same-site", 403},
+		{"an old browser", "POST", "127.0.0.1:4566", "https://evil.example", "", 403},
+		{"a sandboxed frame", "POST", "127.0.0.1:4566", "null", "", 403},
+		{"a name that resolves to here", "POST", "evil.example:4566", "http://evil.example:4566", "same-origin", 403},
+		{"the console", "POST", "127.0.0.1:4566", "http://127.0.0.1:4566", "same-origin", 200},
+		{"the address bar", "GET", "localhost:4566", "", "none", 200},
+	} {
+		r := httptest.NewRequest(c.method, "http://"+c.host+"/", strings.NewReader(form))
+		if c.method == "GET" {
+			r = httptest.NewRequest("GET", "http://"+c.host+"/?"+form, nil)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for k, v := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.site} {
+			if v != "" {
+				r.Header.Set(k, v)
+			}
+		}
+		before := len(s.calls)
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		if w.Code != c.want || (len(s.calls) > before) != (c.want == 200) {
+			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+		}
+	}
+}

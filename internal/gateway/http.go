@@ -42,6 +42,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sig, sigErr := sigv4.Parse(r)
 	name := g.resolve(r, sig)
 	m := awsapi.Load(name)
+	if foreignPage(r) && len(g.Credentials) == 0 && !(name == "s3" && (r.Method == http.MethodGet || r.Method == http.MethodHead)) {
+		q := awsproto.Foreign(r, name)
+		q.Fail(w, awsapi.Errorf(403, "AccessDenied", "Mayfly answers no web page but its own. Configure credentials to allow signed requests from others."), request)
+		return
+	}
 	if m == nil {
 		q := awsproto.Foreign(r, name)
 		q.Fail(w, awsapi.Errorf(400, "UnknownServiceException", "Mayfly does not have the service %s.", name), request)
