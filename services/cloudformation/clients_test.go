@@ -29,6 +29,9 @@ func cli(t *testing.T) string {
 
 // The real client deploys, executes a change set, deletes and waits: its waiters end at their first look.
 func TestCommandLine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the real client runs in make test")
+	}
 	aws := cli(t)
 	w := newWorld(t)
 	dir := t.TempDir()

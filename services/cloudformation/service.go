@@ -307,23 +307,17 @@ func notification(c stack.Command, e stack.Event) string {
 
 // committed wakes who waits for the stack, and has the stack woken by what it waits for.
 func (s *Service) committed(id store.ID, _ *stack.State, facts []stack.Fact) {
-	changed, name := false, ""
+	changed := false
 	for _, f := range facts {
-		if f.Event != nil {
-			changed = true
-			if f.Event.Type == stack.StackType {
-				name = f.Event.Logical
-			}
-		}
+		changed = changed || f.Event != nil
 		if f.Put != nil {
 			s.watch(id, f.Put)
 		}
 	}
 	if changed {
-		s.cfg.Wake.Changed(strings.TrimPrefix(string(id), "stack/"))
-		if name != "" {
-			s.cfg.Wake.Changed(name)
-		}
+		stackID := strings.TrimPrefix(string(id), "stack/")
+		s.cfg.Wake.Changed(stackID)
+		s.cfg.Wake.Changed(stackName(stackID))
 	}
 }
 
