@@ -90,6 +90,9 @@ func (p *painter) state(s *launch.State, now time.Time, indent string) {
 		note = strings.TrimSpace(note + " " + s.Error)
 	}
 	p.line("%s%s  %s  %s", indent, p.status(s.Status), s.Name, p.dim(strings.TrimSpace(seconds(s.Duration(now))+"  "+note)))
+	if s.Execution != "" && s.Status == "SUCCEEDED" {
+		return // a nested execution that went well is one line
+	}
 	for _, c := range s.States {
 		p.state(c, now, indent+"  ")
 	}

@@ -247,6 +247,9 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 		}
 		line("  output", "%s", m.Output)
 		line("  anomalies", "%d", m.Anomalies)
+		if len(m.Preview) > 0 {
+			line("", "highway,station,sensor,day,minute,volume,speed,occupancy,fault,score")
+		}
 		for _, p := range m.Preview {
 			line("", "%s", p)
 		}
