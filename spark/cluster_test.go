@@ -21,7 +21,7 @@ func installation(t *testing.T) *spark.Installation {
 	if testing.Short() {
 		t.Skip("real Spark is not for -short")
 	}
-	in, err := spark.Find(spark.Options{})
+	in, err := spark.Find(spark.Options{Version: os.Getenv("MAYFLY_TEST_SPARK")}) // empty: the default
 	if errors.Is(err, spark.ErrNotSetUp) && os.Getenv("CI") == "" && os.Getenv("MAYFLY_TEST_ALL") == "" {
 		t.Skip(err)
 	}

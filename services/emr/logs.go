@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
@@ -81,28 +82,34 @@ func (s *Service) upload(ctx context.Context, spec *cluster.Spec, dir, place str
 	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
-	for _, name := range []string{"controller", "stdout", "stderr", "syslog"} {
+	var wait sync.WaitGroup
+	var once sync.Once
+	for _, name := range []string{"controller", "stdout", "stderr"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			continue
 		}
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		io.WriteString(z, tail(filepath.Join(dir, name), maxLog))
-		z.Close() // a bytes.Buffer does not fail
-		_, err := awscall.Typed[s3api.PutObjectOutput](ctx, s.Calls, awscall.Call{Principal: principal(spec), Service: "s3", Operation: "PutObject"},
-			&s3api.PutObjectInput{Bucket: bucket, Key: fmt.Sprintf("%s%s/%s/%s.gz", prefix, spec.ID, place, name), Body: bytes.NewReader(b.Bytes()), ContentType: awsapi.Ptr("application/x-gzip")})
-		if err != nil {
-			s.controller(dir, "the logs could not be copied to %s: %v", uri, err)
-			s.Log.WarnContext(ctx, "logs not copied", "cluster", spec.ID, "to", uri, "err", err)
-			return
-		}
+		wait.Go(func() { // side by side: the next step waits for this
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			io.WriteString(z, tail(filepath.Join(dir, name), maxLog))
+			z.Close() // a bytes.Buffer does not fail
+			_, err := awscall.Typed[s3api.PutObjectOutput](ctx, s.Calls, awscall.Call{Principal: principal(spec), Service: "s3", Operation: "PutObject"},
+				&s3api.PutObjectInput{Bucket: bucket, Key: fmt.Sprintf("%s%s/%s/%s.gz", prefix, spec.ID, place, name), Body: bytes.NewReader(b.Bytes()), ContentType: awsapi.Ptr("application/x-gzip")})
+			if err != nil {
+				once.Do(func() {
+					s.controller(dir, "the logs could not be copied to %s: %v", uri, err)
+					s.Log.WarnContext(ctx, "logs not copied", "cluster", spec.ID, "to", uri, "err", err)
+				})
+			}
+		})
 	}
+	wait.Wait()
 }
 
 // Prefix is where Handler wants to be served.
 const Prefix = "/_mayfly/emr/"
 
-var logPath = regexp.MustCompile(`^/_mayfly/emr/(j-[A-Z0-9]+)/steps/(s-[A-Z0-9]+)/(controller|stdout|stderr|syslog)$`)
+var logPath = regexp.MustCompile(`^/_mayfly/emr/(j-[A-Z0-9]+)/steps/(s-[A-Z0-9]+)/(controller|stdout|stderr)$`)
 
 // Handler lets log files be followed while they grow: GET /_mayfly/emr/<cluster>/steps/<step>/<file>?offset=N answers what
 // stands behind the offset, at most 1 MiB, and in the header Mayfly-Next the offset to go on with. A negative offset counts
