@@ -3,15 +3,10 @@ package acceptance
 import (
 	"errors"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mayfly-run/mayfly/internal/clock"
-	"github.com/mayfly-run/mayfly/internal/launch"
-	"github.com/mayfly-run/mayfly/pipelines/emr"
 )
 
 // kills is how often the server is killed.
@@ -30,23 +25,9 @@ boto3.client("s3").put_object(Bucket=at.netloc, Key=at.path.strip("/") + "/manif
 // TestKill kills the server at random moments of runs. Each run ends in SUCCEEDED or an honest failure; nothing is left, and
 // nothing was done twice: executions, stacks, clusters, steps and mails are counted in the services' own ledgers.
 func TestKill(t *testing.T) {
-	needed(t)
-	s := serve(t, port(t))
+	s, run := prepared(t)
 	ctx := t.Context()
 	calls := caller(s.endpoint())
-	program, err := os.ReadFile(filepath.Join(root, "bin", "functions", "bootstrap"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bundle, err := emr.Bundle(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := launch.New(launch.Options{Calls: remote(s.endpoint()), Endpoint: s.endpoint(), HTTP: client, Clock: clock.System{}, Modes: []string{"TRAINING"}, Nodes: 1,
-		Seed: 1, Functions: bundle, Programs: trivial, MailDir: filepath.Join(s.dir, "mail")})
-	if _, err := run.Prepare(ctx); err != nil {
-		t.Fatal(err)
-	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
