@@ -112,3 +112,33 @@ func TestBudget(t *testing.T) {
 		}
 	}
 }
+
+func TestKeepJars(t *testing.T) {
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "jars")
+	sums := map[string]string{
+		"a.jar": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", // of "abc"
+		"b.jar": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+	}
+	for name, text := range map[string]string{"a.jar": "abc", "b.jar": "abd", "c.jar": "not listed"} {
+		if err := os.WriteFile(filepath.Join(from, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := keepJars(from, to, sums); err == nil || !strings.HasPrefix(err.Error(), "b.jar is not what it should be") {
+		t.Errorf("a changed jar: %v", err)
+	}
+	if _, err := os.Stat(to); err == nil {
+		t.Error("jars are kept although one was changed")
+	}
+	os.WriteFile(filepath.Join(from, "b.jar"), []byte("abc"), 0o600)
+	if err := keepJars(from, to, sums); err != nil {
+		t.Error(err)
+	}
+	if found, _ := filepath.Glob(filepath.Join(to, "*")); len(found) != 2 {
+		t.Errorf("kept %v", found)
+	}
+	sums["d.jar"] = sums["a.jar"]
+	if err := keepJars(from, to, sums); err == nil || !strings.HasPrefix(err.Error(), "Ivy brought no d.jar") {
+		t.Errorf("a missing jar: %v", err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -260,37 +261,41 @@ func setupJars(ctx context.Context, in *Installation, o Options, progress func(f
 		return fmt.Errorf("Spark's Ivy could not fetch the S3A jars (%w): %s", err, ivyError(all.Bytes()))
 	}
 	progress(0.8, "checking the jars")
-	fresh := in.Jars + ".new"
+	if err := keepJars(filepath.Join(ivy, "jars"), in.Jars, jarsOf(in.Version)); err != nil {
+		return err
+	}
+	return os.RemoveAll(ivy)
+}
+
+// keepJars makes the folder to of the listed jars, if each is in the folder from and is what the list says.
+func keepJars(from, to string, jars map[string]string) error {
+	if len(jars) == 0 {
+		return errors.New("jars.sha256 lists no jars for this Spark")
+	}
+	fresh := to + ".new"
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(fresh, 0o755); err != nil {
 		return err
 	}
-	jars := jarsOf(in.Version)
-	if len(jars) == 0 {
-		return fmt.Errorf("jars.sha256 lists no jars for Spark %s", in.Version)
-	}
-	for name, want := range jars {
-		b, err := os.ReadFile(filepath.Join(ivy, "jars", name))
+	for _, name := range slices.Sorted(maps.Keys(jars)) {
+		b, err := os.ReadFile(filepath.Join(from, name))
 		if err != nil {
 			return fmt.Errorf("Ivy brought no %s: %w", name, err)
 		}
 		sum := sha256.Sum256(b)
-		if got := hex.EncodeToString(sum[:]); got != want {
-			return fmt.Errorf("%s is not what it should be: its SHA-256 is %s, and jars.sha256 says %s; nothing of it is used", name, got, want)
+		if got := hex.EncodeToString(sum[:]); got != jars[name] {
+			return fmt.Errorf("%s is not what it should be: its SHA-256 is %s, and jars.sha256 says %s; nothing of it is used", name, got, jars[name])
 		}
 		if err := os.WriteFile(filepath.Join(fresh, name), b, 0o644); err != nil {
 			return err
 		}
 	}
-	if err := os.RemoveAll(in.Jars); err != nil {
+	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, in.Jars); err != nil {
-		return err
-	}
-	return os.RemoveAll(ivy)
+	return os.Rename(fresh, to)
 }
 
 // complete fills in the class path and the options that Spark's own launcher gives to Java.

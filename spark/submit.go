@@ -281,7 +281,8 @@ type Command struct {
 
 // Target is the cluster as Rewrite sees it.
 func (c *Cluster) Target() Target {
-	return Target{Master: c.URL, Workers: c.Config.Workers, Cores: c.Config.Cores, MemoryMB: c.Config.MemoryMB}
+	return Target{Master: c.URL, Workers: c.Config.Workers, Cores: c.Config.Cores, MemoryMB: c.Config.MemoryMB,
+		DriverMemoryMB: max(1024, hostMemoryMB()/2)}
 }
 
 // Driver is the command for the arguments of a spark-submit: the driver itself, in client mode.

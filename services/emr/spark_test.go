@@ -473,3 +473,44 @@ func TestMasterDies(t *testing.T) {
 	}
 	noProcessesOf(t, s.dir)
 }
+
+// TestProgramsThatFail shows what DescribeStep tells of programs that go wrong, and of one that does not.
+func TestProgramsThatFail(t *testing.T) {
+	installation(t)
+	s := start(t, t.TempDir(), "127.0.0.1:0")
+	defer func() { s.stop() }()
+	call[s3api.CreateBucketOutput](s, "s3", "CreateBucket", &s3api.CreateBucketInput{Bucket: "bucket"})
+	id := s.run("fails", 2, func(in *emrapi.RunJobFlowInput) {
+		in.LogUri, in.StepConcurrencyLevel = nil, awsapi.Ptr(int64(2))
+		in.Configurations = []emrapi.Configuration{{Classification: awsapi.Ptr("spark-defaults"), Properties: map[string]string{"spark.cores.max": "1"}}}
+	})
+	begin := "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
+	cases := []struct{ name, program, state, reason, message string }{
+		{"syntax", "this is no python\n", "FAILED", "Unknown Error.", "SyntaxError: invalid syntax"},
+		{"missing", "", "FAILED", "Input path does not exist.", "java.io.FileNotFoundException: No such file or directory: s3://bucket/missing.py"},
+		{"input", begin + "spark.read.csv('s3://bucket/none')\n", "FAILED", "Input path does not exist.",
+			"pyspark.errors.exceptions.captured.AnalysisException: [PATH_NOT_FOUND] Path does not exist: s3://bucket/none. SQLSTATE: 42K03"},
+		{"bucket", begin + "spark.sparkContext.textFile('s3://nowhere/x').count()\n", "FAILED", "Input path does not exist.",
+			"software.amazon.awssdk.services.s3.model.NoSuchBucketException: The specified bucket does not exist"},
+		{"worker", begin + "spark.sparkContext.parallelize([0]).map(lambda x: 1 / x).collect()\n", "FAILED", "Unknown Error.", "ZeroDivisionError: division by zero"},
+		{"caught", "import sys\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    sys.exit(0)\n", "COMPLETED", "", ""},
+	}
+	var steps []emrapi.StepConfig
+	for _, c := range cases {
+		if c.program != "" {
+			s.put(c.name+".py", c.program)
+		}
+		steps = append(steps, command(c.name, "spark-submit", "s3://bucket/"+c.name+".py"))
+	}
+	ids := s.add(id, steps...)
+	for i, c := range cases {
+		st := s.untilEnded(id, ids[i])
+		f := st.Status.FailureDetails
+		if f == nil {
+			f = &emrapi.FailureDetails{}
+		}
+		if *st.Status.State != c.state || awsapi.Val(f.Reason) != c.reason || !strings.HasPrefix(awsapi.Val(f.Message), c.message) {
+			t.Errorf("%s: %s %s\n%s\n%s", c.name, *st.Status.State, ToString(f), s.follow(id, ids[i], "stdout", "?offset=-3000"), s.follow(id, ids[i], "stderr", "?offset=-1500"))
+		}
+	}
+}
