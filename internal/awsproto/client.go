@@ -141,7 +141,8 @@ func restTarget(op *awsapi.Operation, in *awsapi.Shape, doc map[string]any, head
 		parts = append(parts, literal)
 	}
 	if len(query) > 0 {
-		parts = append(parts, query.Encode())
+		// A plus sign is a space only to some readers, and signers.
+		parts = append(parts, strings.ReplaceAll(query.Encode(), "+", "%20"))
 	}
 	if len(parts) > 0 {
 		path += "?" + strings.Join(parts, "&")
@@ -252,12 +253,12 @@ func readAnswer(m *awsapi.Model, op *awsapi.Operation, out *awsapi.Shape, resp *
 	case "json":
 		return jsonBody(&awsapi.Ref{To: out}, body)
 	case "query", "ec2":
+		if op.Output == nil || len(body) == 0 {
+			return map[string]any{}, nil
+		}
 		root, err := parseXML(body)
 		if err != nil {
 			return nil, err
-		}
-		if op.Output == nil {
-			return map[string]any{}, nil
 		}
 		if m.Metadata.Protocol == "query" {
 			if c := root.child(orElse(op.Output.ResultWrapper, op.Name+"Result")); c != nil {
@@ -276,6 +277,7 @@ func readAnswer(m *awsapi.Model, op *awsapi.Operation, out *awsapi.Shape, resp *
 	if out.Payload != "" {
 		p := out.MemberNamed(out.Payload)
 		switch {
+		case len(body) == 0:
 		case p.To.Type == "blob":
 			doc[p.Name] = body
 		case p.To.Type == "string":

@@ -439,6 +439,13 @@ func asFloat(v any) (float64, bool) {
 	case json.Number:
 		f, err := x.Float64()
 		return f, err == nil
+	case string: // AWS: JSON has no other form for these
+		switch x {
+		case "NaN", "Infinity", "-Infinity":
+			f, err := strconv.ParseFloat(x, 64)
+			return f, err == nil
+		}
+		return 0, false
 	}
 	switch t := awsapi.ToTree(v).(type) {
 	case int64:

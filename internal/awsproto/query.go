@@ -86,12 +86,13 @@ func (d dialect) name(m *awsapi.Ref) string {
 	switch {
 	case m.QueryName != "":
 		return m.QueryName
-	case d.ec2 && m.LocationName != "":
-		return strings.ToUpper(m.LocationName[:1]) + m.LocationName[1:]
-	case !d.ec2 && flattened(m) && m.To.Type == "list" && m.To.Member.LocationName != "":
-		return m.To.Member.LocationName
+	case d.ec2:
+		name := orElse(m.LocationName, m.Name)
+		return strings.ToUpper(name[:1]) + name[1:]
 	case m.LocationName != "":
 		return m.LocationName
+	case flattened(m) && m.To.Type == "list" && m.To.Member.LocationName != "":
+		return m.To.Member.LocationName
 	}
 	return m.Name
 }
