@@ -54,6 +54,10 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(a, "DescribeSecurityGroups", s.DescribeSecurityGroups)
 	awscall.Handle(a, "CreateSecurityGroup", s.CreateSecurityGroup)
 	awscall.Handle(a, "DeleteSecurityGroup", s.DeleteSecurityGroup)
+	awscall.Handle(a, "AuthorizeSecurityGroupIngress", s.AuthorizeSecurityGroupIngress)
+	awscall.Handle(a, "AuthorizeSecurityGroupEgress", s.AuthorizeSecurityGroupEgress)
+	awscall.Handle(a, "RevokeSecurityGroupIngress", s.RevokeSecurityGroupIngress)
+	awscall.Handle(a, "RevokeSecurityGroupEgress", s.RevokeSecurityGroupEgress)
 	awscall.Handle(a, "DescribeAvailabilityZones", s.DescribeAvailabilityZones)
 	awscall.Handle(a, "DescribeRegions", s.DescribeRegions)
 	return a
@@ -76,6 +80,7 @@ type securityGroup struct {
 	Description string            `json:"description"`
 	VPC         string            `json:"vpc"`
 	Tags        map[string]string `json:"tags,omitempty"`
+	Rules       []rule            `json:"rules"`
 }
 
 func rowKey(ctx context.Context, kind, id string) store.Key {
@@ -350,6 +355,10 @@ func zoneID(region string, i int) string {
 func (s *Service) groups(ctx context.Context) ([]securityGroup, error) {
 	made, err := list[securityGroup](ctx, s, "security-group")
 	first := securityGroup{ID: fixedID(ctx, "sg-", "default"), Name: "default", Description: "default VPC security group", VPC: vpcID(ctx)}
+	first.Rules = firstRules(first.ID, true)
+	if slices.ContainsFunc(made, func(g securityGroup) bool { return g.ID == first.ID }) {
+		return made, err // its rules were changed
+	}
 	return append([]securityGroup{first}, made...), err
 }
 
@@ -374,11 +383,8 @@ func (s *Service) DescribeSecurityGroups(ctx context.Context, in *ec2api.Describ
 	for _, g := range found {
 		shown := ec2api.SecurityGroup{GroupId: &g.ID, GroupName: &g.Name, Description: &g.Description, VpcId: &g.VPC, OwnerId: &p.Account, Tags: shownTags(g.Tags),
 			SecurityGroupArn:    awsapi.Ptr(groupARN(p, g.ID)),
-			IpPermissions:       []ec2api.IpPermission{},
-			IpPermissionsEgress: []ec2api.IpPermission{{IpProtocol: awsapi.Ptr("-1"), IpRanges: []ec2api.IpRange{{CidrIp: awsapi.Ptr("0.0.0.0/0")}}}}}
-		if g.Name == "default" {
-			shown.IpPermissions = []ec2api.IpPermission{{IpProtocol: awsapi.Ptr("-1"), UserIdGroupPairs: []ec2api.UserIdGroupPair{{GroupId: &g.ID, UserId: &p.Account}}}}
-		}
+			IpPermissions:       permissions(p, g.Rules, false),
+			IpPermissionsEgress: permissions(p, g.Rules, true)}
 		out.SecurityGroups = append(out.SecurityGroups, shown)
 	}
 	return out, nil
@@ -413,6 +419,7 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *ec2api.CreateSecu
 		return nil, awsapi.Errorf(400, "InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, vpcID(ctx))
 	}
 	g := securityGroup{ID: newID("sg-"), Name: in.GroupName, Description: in.Description, VPC: vpcID(ctx), Tags: tags}
+	g.Rules = firstRules(g.ID, false)
 	out := &ec2api.CreateSecurityGroupOutput{GroupId: &g.ID, Tags: shownTags(tags), SecurityGroupArn: awsapi.Ptr(groupARN(identity.From(ctx), g.ID))}
 	return out, s.commit(ctx, out, put(rowKey(ctx, "security-group", g.ID), g))
 }
