@@ -94,7 +94,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		stacks.API(),
 		sqs.New(sqs.Config{Store: s.store, Clock: s.clock, Endpoint: s.Endpoint}).API(),
 		logs.New(logs.Config{Store: s.store, Clock: s.clock}).API(),
-		iam.New(iam.Config{Store: s.store, Clock: s.clock}).API(),
+		iam.New(iam.Config{Store: s.store, Clock: s.clock, Keys: p.gateway.Keys}).API(),
 		sts.New(sts.Config{Keys: p.gateway.Keys, Calls: p.gateway, Clock: s.clock}).API(),
 		ec2.New(ec2.Config{Store: s.store, Clock: s.clock}).API(),
 	)

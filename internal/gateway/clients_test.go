@@ -38,7 +38,7 @@ func serve(t *testing.T, keys ...identity.Credentials) string {
 	g.Register(
 		sqs.New(sqs.Config{Store: st, Clock: clk, Endpoint: endpoint}).API(),
 		sns.New(sns.Config{Store: st, Loop: loop, Clock: clk, Log: g.Log, Calls: g, Endpoint: endpoint, MailDir: t.TempDir()}).API(),
-		iam.New(iam.Config{Store: st, Clock: clk}).API(),
+		iam.New(iam.Config{Store: st, Clock: clk, Keys: g.Keys}).API(),
 		sts.New(sts.Config{Keys: g.Keys, Calls: g, Clock: clk}).API(),
 		ec2.New(ec2.Config{Store: st, Clock: clk}).API(),
 		logs.New(logs.Config{Store: st, Clock: clk}).API(),

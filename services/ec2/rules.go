@@ -179,7 +179,9 @@ func find(all []securityGroup, id, name *string) (int, error) {
 	if asked == "" {
 		asked = awsapi.Val(name)
 	}
-	i := slices.IndexFunc(all, func(g securityGroup) bool { return id != nil && g.ID == *id || id == nil && name != nil && g.Name == *name })
+	i := slices.IndexFunc(all, func(g securityGroup) bool {
+		return id != nil && g.ID == *id || id == nil && name != nil && g.Name == *name
+	})
 	switch {
 	case i >= 0:
 		return i, nil

@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Store store.Store
 	Clock clock.Clock
+	Keys  Keys // nil: users have no access keys
 }
 
 // Service serves IAM.
@@ -70,6 +71,7 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(a, "DeleteInstanceProfile", s.DeleteInstanceProfile)
 	awscall.Handle(a, "AddRoleToInstanceProfile", s.AddRoleToInstanceProfile)
 	awscall.Handle(a, "RemoveRoleFromInstanceProfile", s.RemoveRoleFromInstanceProfile)
+	s.users(a)
 	return a
 }
 

@@ -73,6 +73,21 @@ fails("SignatureDoesNotMatch", "does not match", client("sts", secret="wrong", *
 fails("InvalidSignatureException", "does not match", client("logs", secret="wrong", **wrong).describe_log_groups)
 fails("InvalidClientTokenId", "security token", client("sts", key=c["AccessKeyId"][:-1] + "0", secret="x").get_caller_identity)
 
+# A user's key acts for the user until it is deleted.
+assert iam.get_user()["User"]["Arn"] == "arn:aws:iam::000000000000:root"
+iam.create_user(UserName="u", Path="/team/")
+k = iam.create_access_key(UserName="u")["AccessKey"]
+ours = dict(key=k["AccessKeyId"], secret=k["SecretAccessKey"])
+assert client("sts", **ours).get_caller_identity()["Arn"] == "arn:aws:iam::000000000000:user/team/u"
+assert client("iam", **ours).get_user()["User"]["UserName"] == "u"
+assert [x["AccessKeyId"] for x in client("iam", **ours).list_access_keys()["AccessKeyMetadata"]] == [k["AccessKeyId"]]
+fails("DeleteConflict", "must delete access keys first", iam.delete_user, UserName="u")
+iam.delete_access_key(UserName="u", AccessKeyId=k["AccessKeyId"])
+fails("InvalidClientTokenId", "security token", client("sts", **ours).get_caller_identity)
+iam.delete_user(UserName="u")
+assert iam.list_users()["Users"] == []
+fails("NoSuchEntity", "The user with name u cannot be found.", iam.get_user, UserName="u")
+
 # EC2: its own query form.
 ec2 = client("ec2")
 pair = ec2.create_key_pair(KeyName="k", KeyType="rsa", TagSpecifications=[{"ResourceType": "key-pair", "Tags": [{"Key": "a", "Value": "b"}]}])
@@ -83,7 +98,8 @@ fails("InvalidKeyPair.Duplicate", "", ec2.create_key_pair, KeyName="k")
 vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
 assert ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
 group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-assert ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["GroupName"] == "g"
+ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}])
+assert ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"][0]["FromPort"] == 1
 
 # Logs: JSON 1.1.
 logs = client("logs")
