@@ -23,6 +23,9 @@ func Apply(s *Snapshot, f Fact) {
 	if f.Event != nil {
 		applyEvent(s, f.Frame, f.Event)
 	}
+	if f.Note != nil && f.Note.Begun != nil && !f.Note.Begun.Input.IsZero() {
+		s.Frames[Root].Input = f.Note.Begun.Input
+	}
 	if f.Note != nil {
 		applyNote(s, f)
 	}
@@ -115,7 +118,11 @@ func applyNote(s *Snapshot, f Fact) {
 		if t := s.Tasks[n.Clocked.Task]; t != nil {
 			t.Phase, t.Deadline, t.BeatBy = Started, n.Clocked.Deadline, n.Clocked.BeatBy
 		}
+	case n.Redriven != nil:
+		applyRedriven(s, f)
 	case fr == nil:
+	case n.Reopened != nil:
+		applyReopened(s, f.Frame, fr, n.Reopened)
 	case n.Moved != nil:
 		if fr.Next = n.Moved.Next; fr.Next == "" {
 			fr.Outcome = &Outcome{Output: fr.Input}

@@ -28,15 +28,19 @@ func (t *turn) contextObject(f *Frame, st asl.State, token string) jsonvalue.Val
 	if asl.WorkOf(st) != nil {
 		state = append(state, jsonvalue.M("RetryCount", jsonvalue.Int(f.Retried)))
 	}
+	execution := []jsonvalue.Member{
+		jsonvalue.M("Id", jsonvalue.Str(id.ARN)),
+		jsonvalue.M("Input", t.s.Input),
+		jsonvalue.M("StartTime", timestamp(t.s.Started)),
+		jsonvalue.M("Name", jsonvalue.Str(id.Name)),
+		jsonvalue.M("RoleArn", jsonvalue.Str(id.RoleARN)),
+		jsonvalue.M("RedriveCount", jsonvalue.Int(t.s.RedriveCount)),
+	}
+	if t.s.RedriveCount > 0 {
+		execution = append(execution, jsonvalue.M("RedriveTime", timestamp(t.s.RedriveDate)))
+	}
 	members := []jsonvalue.Member{
-		jsonvalue.M("Execution", jsonvalue.Object(
-			jsonvalue.M("Id", jsonvalue.Str(id.ARN)),
-			jsonvalue.M("Input", t.s.Input),
-			jsonvalue.M("StartTime", timestamp(t.s.Started)),
-			jsonvalue.M("Name", jsonvalue.Str(id.Name)),
-			jsonvalue.M("RoleArn", jsonvalue.Str(id.RoleARN)),
-			jsonvalue.M("RedriveCount", jsonvalue.Int(0)),
-		)),
+		jsonvalue.M("Execution", jsonvalue.Object(execution...)),
 		jsonvalue.M("StateMachine", jsonvalue.Object(
 			jsonvalue.M("Id", jsonvalue.Str(id.MachineARN)),
 			jsonvalue.M("Name", jsonvalue.Str(id.MachineName)),

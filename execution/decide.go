@@ -59,14 +59,16 @@ func (c *Core) Decide(s *Snapshot, in Input, env Env) (d Decision, err error) {
 	t := &turn{c: c, s: s, env: env, rng: env.Seed}
 	if in.Start != nil {
 		t.m = c.Machine(in.Start.Identity.Digest)
-	} else if s.Status == Running {
+	} else if in.Redrive != nil && in.Redrive.Digest != "" {
+		t.m = c.Machine(in.Redrive.Digest)
+	} else if s.Status == Running || in.Redrive != nil && s.Status != "" {
 		t.m = c.Machine(s.Identity.Digest)
 	}
 	switch {
 	case in.Broken != nil && s.Status == "":
 		return d, fmt.Errorf("execution was never started: %s", in.Broken.Cause)
 	case in.Broken != nil, in.Stop != nil, t.m != nil: // the first two need no definition
-	case in.Start != nil, s.Status == Running:
+	case in.Start != nil, s.Status == Running, in.Redrive != nil && s.Status != "":
 		return d, fmt.Errorf("execution %s: its definition is not known", s.Identity.ARN)
 	}
 	if t.m != nil {
@@ -119,6 +121,8 @@ func (t *turn) input(in Input) {
 			t.closeAs(history.ExecutionFailed, Root, asl.Failure{Error: asl.ErrRuntime,
 				Cause: "Mayfly could not go on with this execution: " + in.Broken.Cause})
 		}
+	case in.Redrive != nil:
+		t.redrive(*in.Redrive)
 	case in.Submitted != nil:
 		t.submitted(*in.Submitted)
 	case s.Status != Running:
@@ -153,7 +157,7 @@ func (t *turn) input(in Input) {
 }
 
 func (t *turn) begin(st Start) {
-	b := &Begun{Identity: st.Identity, Block: st.Block, StartAt: st.StartAt, Vars: st.Vars}
+	b := &Begun{Identity: st.Identity, Block: st.Block, StartAt: st.StartAt, Vars: st.Vars, Input: st.StateInput}
 	if b.StartAt == "" {
 		b.StartAt = t.m.StartAt
 	}
@@ -228,7 +232,11 @@ func (t *turn) wait(a Addr, f *Frame) {
 	effective, fail := v.EffectiveInput()
 	var until time.Time
 	if fail == nil {
-		until, fail = v.WaitUntil(effective, f.EnteredAt)
+		from := f.EnteredAt
+		if t.s.RedriveDate.After(from) { // left when the execution closed: a redriven Wait waits its seconds anew
+			from = t.s.RedriveDate
+		}
+		until, fail = v.WaitUntil(effective, from)
 	}
 	switch {
 	case fail != nil:

@@ -32,6 +32,8 @@ type Note struct {
 	Beaten    *Beaten    `json:"beaten,omitempty"`
 	Completed *Completed `json:"completed,omitempty"`
 	Backoff   *Backoff   `json:"backoff,omitempty"`
+	Redriven  *Redriven  `json:"redriven,omitempty"`
+	Reopened  *Reopened  `json:"reopened,omitempty"`
 }
 
 type (
@@ -42,6 +44,7 @@ type (
 		Block    string                     `json:"block,omitempty"`
 		StartAt  string                     `json:"startAt"`
 		Vars     map[string]jsonvalue.Value `json:"vars,omitempty"`
+		Input    jsonvalue.Value            `json:"input,omitzero"` // of the first state, where it is not the execution's
 	}
 	// Moved comes with a …StateExited: where the frame goes; "" ends its block.
 	Moved struct {
@@ -118,5 +121,16 @@ type (
 	Backoff struct {
 		Retrier int       `json:"retrier"`
 		Until   time.Time `json:"until"`
+	}
+	// Redriven comes with ExecutionRedriven.
+	Redriven struct {
+		Deadline time.Time `json:"deadline,omitzero"`
+		Token    string    `json:"token,omitempty"`
+		Digest   string    `json:"digest,omitempty"` // of the definition that replaces the former
+	}
+	// Reopened: the frame goes on in the state that it was left in; its retries count anew.
+	Reopened struct {
+		Anew  bool `json:"anew,omitempty"`  // with none of its branches or iterations
+		Enter bool `json:"enter,omitempty"` // by entering the state again: it is of another type now
 	}
 )

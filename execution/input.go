@@ -19,16 +19,20 @@ type Input struct {
 	Continue  *Continue      `json:"continue,omitempty"`
 	Resumed   *Resumed       `json:"resumed,omitempty"`
 	Broken    *Broken        `json:"broken,omitempty"`
+	Redrive   *Redrive       `json:"redrive,omitempty"`
 }
 
 type (
-	// Start begins the execution. StartAt, Block and Vars are for a start in the middle; usually they are empty.
+	// Start begins the execution. StartAt, Block, StateInput and Vars are for a start in the middle; usually they are
+	// empty.
 	Start struct {
 		Identity Identity                   `json:"identity"`
 		Input    jsonvalue.Value            `json:"input"`
 		Block    string                     `json:"block,omitempty"`
 		StartAt  string                     `json:"startAt,omitempty"`
 		Vars     map[string]jsonvalue.Value `json:"vars,omitempty"`
+		// StateInput is the first state's; absent: Input.
+		StateInput jsonvalue.Value `json:"stateInput,omitzero"`
 	}
 	// TaskSubmitted: the call that starts a job or sends a token away was answered.
 	TaskSubmitted struct {
@@ -76,6 +80,11 @@ type (
 	Broken struct {
 		Cause string `json:"cause"`
 	}
+	// Redrive continues a closed execution where it failed.
+	Redrive struct {
+		Token  string `json:"token,omitempty"`  // the caller's: a repeated one is answered as the first was
+		Digest string `json:"digest,omitempty"` // of a changed definition to go on with
+	}
 )
 
 // Reply is what the sender of an input learns. Which fields are set depends on the input.
@@ -86,6 +95,9 @@ type Reply struct {
 	Input   jsonvalue.Value `json:"input,omitzero"`   // WorkTaken: what the worker is to do
 	Taken   bool            `json:"taken,omitempty"`  // WorkTaken: this worker has it
 	Started time.Time       `json:"started,omitzero"` // Start: when
+
+	Redriven time.Time `json:"redriven,omitzero"` // Redrive: when
+	Refused  string    `json:"refused,omitempty"` // Redrive: why not
 }
 
 // Command is what an execution asks of the world: exactly one of its fields.

@@ -57,6 +57,16 @@ type Snapshot struct {
 	Issued    TaskID           `json:"issued,omitempty"` // the last task's id
 	Frames    map[Addr]*Frame  `json:"frames,omitempty"`
 	Tasks     map[TaskID]*Task `json:"tasks,omitempty"`
+
+	RedriveCount  int64          `json:"redriveCount,omitempty"`
+	RedriveDate   time.Time      `json:"redriveDate,omitzero"`    // of the last one
+	RedriveTokens []RedriveToken `json:"redriveTokens,omitempty"` // the last ones
+}
+
+// RedriveToken is the caller's token of a redrive.
+type RedriveToken struct {
+	Token string    `json:"token"`
+	At    time.Time `json:"at"`
 }
 
 // Closed reports whether the execution has ended.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mayfly-run/mayfly/asl"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/internal/scenario"
 )
@@ -83,8 +84,8 @@ func (w *walk) step(wild bool) {
 			{Beat: &execution.Beat{Task: task}}, {Timer: &execution.TimerFired{Name: "task/1"}}, {Resumed: &execution.Resumed{}},
 			{Progress: &execution.TaskProgress{Task: task, Handle: []byte("p")}}, {Work: &execution.WorkTaken{Task: task}}, {Continue: &execution.Continue{}},
 			{Submitted: &execution.TaskSubmitted{Task: task, Resource: "arn:aws:states:::states:startExecution.sync", Output: jsonvalue.Null, Handle: []byte("h")}},
-			{Stop: stopSometimes(w.r)},
-		}[w.r.IntN(9)])
+			{Stop: stopSometimes(w.r)}, {Redrive: &execution.Redrive{Token: fmt.Sprint(w.r.IntN(5))}}, {Redrive: &execution.Redrive{}},
+		}[w.r.IntN(11)])
 		return
 	}
 	open := execution.Expect(w.s)
@@ -156,12 +157,15 @@ func (w *walk) do(in execution.Input) {
 		if w.events++; e.ID != w.events || e.Previous >= e.ID {
 			w.t.Fatalf("seed %d: event %s is number %d", w.seed, e.Line(), w.events)
 		}
+		if e.Type == history.ExecutionRedriven && w.ended {
+			w.ended = false
+		}
 		if w.ended {
 			w.t.Fatalf("seed %d: %s after the end", w.seed, e.Line())
 		}
 		w.ended = e.Type.Terminal()
 	}
-	if w.ended != w.s.Closed() || d.Closed != w.s.Closed() || closed && len(d.Facts) > 0 {
+	if w.ended != w.s.Closed() || d.Closed != w.s.Closed() || closed && len(d.Facts) > 0 && in.Redrive == nil {
 		w.t.Fatalf("seed %d: closed is %v, %v, %v", w.seed, w.ended, w.s.Closed(), d.Closed)
 	}
 	if w.s.Closed() && len(w.s.Tasks) > 0 {

@@ -21,6 +21,7 @@
 //	crash                                   the state is lost and folded again
 //	resume                                  the server is back after a crash
 //	stop ERROR CAUSE…                       StopExecution
+//	redrive [TOKEN | PART]                  RedriveExecution, with a client token or the definition of that part
 //	budget N | limit N                      states per decision; events per history
 package scenario
 
@@ -148,14 +149,21 @@ type run struct {
 // Run tells the story and returns its history.
 func (s *Scenario) Run(t *testing.T) string {
 	t.Helper()
-	machine, diags := asl.Parse([]byte(s.parts["definition.json"]), asl.ParseOptions{})
-	for _, d := range diags {
-		if d.Severity == asl.SeverityError {
-			t.Fatalf("%s: %v", s.Path, d)
+	machines := map[string]*asl.StateMachine{}
+	for name, text := range s.parts {
+		if !strings.HasPrefix(name, "definition") {
+			continue
 		}
+		machine, diags := asl.Parse([]byte(text), asl.ParseOptions{})
+		for _, d := range diags {
+			if d.Severity == asl.SeverityError {
+				t.Fatalf("%s: %v", s.Path, d)
+			}
+		}
+		machines[name] = machine
 	}
 	r := &run{t: t, s: s, state: &execution.Snapshot{}, timers: map[string]time.Time{}, now: start, resources: map[execution.TaskID]string{}}
-	r.core = execution.Core{Limits: execution.DefaultLimits, Machine: func(string) *asl.StateMachine { return machine },
+	r.core = execution.Core{Limits: execution.DefaultLimits, Machine: func(digest string) *asl.StateMachine { return machines[digest] },
 		Token:    func(_ string, id execution.TaskID) string { return fmt.Sprintf("token-%d", id) },
 		Activity: func(arn string) bool { return !strings.HasSuffix(arn, ":deleted") }}
 	input := s.parts["input.json"]
@@ -174,7 +182,7 @@ func (s *Scenario) Run(t *testing.T) string {
 	r.do(execution.Input{Start: &execution.Start{Input: v, Identity: execution.Identity{
 		ARN: "arn:aws:states:us-east-1:000000000000:execution:Story:run", Name: "run",
 		MachineARN: "arn:aws:states:us-east-1:000000000000:stateMachine:Story", MachineName: "Story",
-		RoleARN: "arn:aws:iam::000000000000:role/story", Digest: "story", Region: "us-east-1"}}})
+		RoleARN: "arn:aws:iam::000000000000:role/story", Digest: "definition.json", Region: "us-east-1"}}})
 	for _, l := range lines {
 		if l = strings.TrimSpace(l); l != "" && l[0] != '#' {
 			r.line(l)
@@ -216,6 +224,12 @@ func (r *run) line(l string) {
 	case "stop":
 		e, cause, _ := strings.Cut(rest, " ")
 		r.do(execution.Input{Stop: &execution.Stop{Error: e, Cause: cause}})
+	case "redrive":
+		in := execution.Redrive{Token: rest}
+		if r.s.parts[rest] != "" {
+			in = execution.Redrive{Digest: rest}
+		}
+		r.do(execution.Input{Redrive: &in})
 	case "budget":
 		r.budget = r.number(rest)
 	case "limit":
@@ -339,6 +353,12 @@ func (r *run) do(in execution.Input) {
 			if c.Cancel != nil {
 				fmt.Fprintf(&r.out, "        cancel task %d (%s)\n", c.Cancel.Task, c.Cancel.Resource[strings.LastIndexByte(c.Cancel.Resource, ':')+1:])
 			}
+		}
+		if d.Reply.Refused != "" {
+			fmt.Fprintf(&r.out, "        refused: %s\n", d.Reply.Refused)
+		}
+		if !d.Reply.Redriven.IsZero() && len(d.Facts) == 0 {
+			fmt.Fprintf(&r.out, "        redriven at %s\n", d.Reply.Redriven.Sub(start))
 		}
 		if d.Reply.Stale {
 			r.out.WriteString("        stale: nothing changes\n")
