@@ -587,7 +587,11 @@ func (s *Service) ListTags(ctx context.Context, in *lambdaapi.ListTagsInput) (*l
 	if err != nil {
 		return nil, err
 	}
-	return &lambdaapi.ListTagsOutput{Tags: f.Tags}, nil
+	tags := f.Tags
+	if tags == nil {
+		tags = map[string]string{} // AWS: the member is there without tags too
+	}
+	return &lambdaapi.ListTagsOutput{Tags: tags}, nil
 }
 
 // PutFunctionConcurrency bounds how many invocations of the function run at once.
