@@ -143,8 +143,9 @@ type Execution struct {
 	Definition []byte
 	Input      jsonvalue.Value
 	RequestKey string // of the call; may be empty
-	// Block, StartAt and Vars are for a start in the middle.
+	// Block, StartAt, StateInput and Vars are for a start in the middle.
 	Block, StartAt string
+	StateInput     jsonvalue.Value // absent: Input
 	Vars           map[string]jsonvalue.Value
 }
 
@@ -163,7 +164,7 @@ func (e *Engine) CreateExecution(ctx context.Context, x Execution) (started time
 	}
 	r, err := durable.Reply[execution.Reply](es.Do(ctx, id(x.Identity.ARN), durable.Input[execution.Input]{
 		By: x.Identity.By, RequestKey: x.RequestKey,
-		Body: execution.Input{Start: &execution.Start{Identity: x.Identity, Input: x.Input, Block: x.Block, StartAt: x.StartAt, Vars: x.Vars}},
+		Body: execution.Input{Start: &execution.Start{Identity: x.Identity, Input: x.Input, Block: x.Block, StartAt: x.StartAt, StateInput: x.StateInput, Vars: x.Vars}},
 	}))
 	return r.Started, err
 }
@@ -202,6 +203,9 @@ type Description struct {
 	Failure          *asl.Failure // with FAILED, TIMED_OUT and ABORTED
 	LastEvent        int64
 	OpenTasks        int
+	RedriveCount     int64
+	RedriveDate      time.Time // of the last one
+	NotRedrivable    string    // AWS's reason; "" when it can be redriven now
 }
 
 // Describe reads an execution: store.ErrNotFound when there is none.
@@ -211,9 +215,11 @@ func (e *Engine) Describe(ctx context.Context, arn string) (*Description, error)
 		return nil, store.ErrNotFound
 	}
 	var d Description
+	now := e.cfg.Clock.Now()
 	err = es.View(ctx, id(arn), func(s *execution.Snapshot) {
 		d = Description{Identity: s.Identity, Status: s.Status, Started: s.Started, Stopped: s.Stopped, Input: s.Input,
-			Output: s.Output, Failure: s.Failure, LastEvent: s.LastEvent, OpenTasks: len(s.Tasks)}
+			Output: s.Output, Failure: s.Failure, LastEvent: s.LastEvent, OpenTasks: len(s.Tasks),
+			RedriveCount: s.RedriveCount, RedriveDate: s.RedriveDate, NotRedrivable: e.cfg.Limits.Redrivable(s, now)}
 	})
 	if err == nil && d.Status == "" {
 		err = store.ErrNotFound
@@ -272,6 +278,8 @@ type Row struct {
 	Status     execution.Status `json:"status"`
 	Started    time.Time        `json:"started"`
 	Stopped    time.Time        `json:"stopped,omitzero"`
+	Redrives   int64            `json:"redrives,omitempty"`
+	Redriven   time.Time        `json:"redriven,omitzero"`
 	Cursor     string           `json:"-"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly/durable"
@@ -61,7 +62,6 @@ func (c core) Decide(s *execution.Snapshot, in durable.Input[execution.Input], e
 			return decision{Closed: s.Closed(), Err: awsapi.Errorf(400, "ExecutionAlreadyExists", "Execution Already Exists: '%s'", s.Identity.ARN)}, nil
 		}
 	}
-	wasClosed := s.Closed()
 	d, err := c.e.core.Decide(s, in.Body, execution.Env{Now: env.Now, Seed: env.Seed, Budget: env.Budget})
 	if err != nil {
 		return decision{}, err
@@ -70,27 +70,32 @@ func (c core) Decide(s *execution.Snapshot, in durable.Input[execution.Input], e
 	for _, t := range d.SetTimers {
 		out.SetTimers = append(out.SetTimers, durable.Timer{Name: t.Name, Due: t.Due})
 	}
-	if d.Closed && !wasClosed && c.e.cfg.Closed != nil {
+	if d.Reply.Refused != "" {
+		out.Err = awsapi.Errorf(400, "ExecutionNotRedrivable", "Execution Not Redrivable: '%s'", d.Reply.Refused)
+	}
+	ended := slices.ContainsFunc(d.Facts, func(f execution.Fact) bool { return f.Event != nil && f.Event.Type.Terminal() })
+	if ended && c.e.cfg.Closed != nil {
 		out.Sends = c.e.cfg.Closed(s)
 	}
 	return out, nil
 }
 
-// project writes the row that lists show, when it begins and when it ends.
+// project writes the row that lists show, when it begins, when it ends, and when it is redriven.
 func project(id store.ID, s *execution.Snapshot, facts []execution.Fact) []store.RowChange {
 	if s.Identity.Express {
 		return nil // AWS lists no Express executions
 	}
 	show := false
 	for _, f := range facts {
-		show = show || f.Note != nil && f.Note.Begun != nil || f.Event != nil && f.Event.Type.Terminal()
+		show = show || f.Note != nil && (f.Note.Begun != nil || f.Note.Redriven != nil) || f.Event != nil && f.Event.Type.Terminal()
 	}
 	if !show {
 		return nil
 	}
 	x := s.Identity
 	value, err := json.Marshal(Row{ARN: x.ARN, Name: x.Name, MachineARN: x.MachineARN, VersionARN: x.VersionARN, AliasARN: x.AliasARN,
-		Parent: x.Parent, Status: s.Status, Started: s.Started, Stopped: s.Stopped})
+		Parent: x.Parent, Status: s.Status, Started: s.Started, Stopped: s.Stopped,
+		Redrives: s.RedriveCount, Redriven: s.RedriveDate})
 	if err != nil {
 		panic(fmt.Sprintf("row of %s: %v", id, err)) // strings and times always encode
 	}
