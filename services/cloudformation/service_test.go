@@ -103,7 +103,8 @@ func TestClusterStack(t *testing.T) {
 	if diff := cmp.Diff(want, w.statuses(id)); diff != "" {
 		t.Error(diff)
 	}
-	w.loop.Stop() // what is published now was published before
+	w.seenUntil("published", func() bool { return len(w.published) >= len(want) }, "%d events are published, want %d", len(w.published), len(want))
+	w.loop.Stop()
 	var told []string
 	for _, m := range w.published {
 		fields := map[string]string{}
@@ -116,16 +117,22 @@ func TestClusterStack(t *testing.T) {
 			t.Errorf("message %q", m)
 		}
 	}
-	if len(told) > len(want) || len(told) < len(want)-2 || !slices.Equal(told, want[:len(told)]) {
-		t.Errorf("published %q", told)
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("published: %s", diff)
 	}
 }
 
 // clusterIs waits for a stack's cluster to be in a state.
 func (w *world) clusterIs(stack, id, state string) {
 	w.t.Helper()
+	w.seenUntil("clusters", func() bool { return w.clusters[id] == state }, "cluster %s of %s is not %s", id, stack, state)
+}
+
+// seenUntil waits until the fakes, which are locked for it, have seen something; they tell of a change by its name.
+func (w *world) seenUntil(name string, done func() bool, format string, args ...any) {
+	w.t.Helper()
 	changed := make(chan struct{}, 1)
-	defer w.seen.Watch("clusters", func() {
+	defer w.seen.Watch(name, func() {
 		select {
 		case changed <- struct{}{}:
 		default:
@@ -135,15 +142,15 @@ func (w *world) clusterIs(stack, id, state string) {
 	defer cancel()
 	for {
 		w.mu.Lock()
-		is := w.clusters[id]
+		is := done()
 		w.mu.Unlock()
-		if is == state {
+		if is {
 			return
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			w.t.Fatalf("cluster %s of %s is %s, not %s", id, stack, is, state)
+			w.t.Fatalf(format, args...)
 		}
 	}
 }

@@ -43,7 +43,7 @@ type fakes struct {
 	published []string
 	objects   map[string]string
 	wake      *wake.Bus
-	seen      wake.Bus // tells of "clusters"
+	seen      wake.Bus // tells of "clusters" and "published"
 	flaky     int      // so many calls of RunJobFlow fail after having done it
 }
 
@@ -167,6 +167,7 @@ func (f *fakes) services(st store.Store) []*awscall.Service {
 	}))
 	awscall.Handle(sns, "Publish", locked(f, func(_ context.Context, in *snsapi.PublishInput) (*snsapi.PublishOutput, error) {
 		f.published = append(f.published, in.Message)
+		f.seen.Changed("published")
 		return &snsapi.PublishOutput{MessageId: awsapi.Ptr("m")}, nil
 	}))
 	return []*awscall.Service{iam, emr, ec2, s3, sns}
