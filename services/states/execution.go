@@ -143,18 +143,22 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 	}
 	out := &api.DescribeExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: d.MachineARN, Name: &d.Name, Status: string(d.Status), StartDate: d.Started,
 		TraceHeader: optional(d.TraceHeader), StateMachineVersionArn: optional(d.VersionARN), StateMachineAliasArn: optional(d.AliasARN),
-		RedriveCount: awsapi.Ptr[int64](0), RedriveStatus: awsapi.Ptr("NOT_REDRIVABLE")}
+		RedriveCount: &d.RedriveCount, RedriveStatus: awsapi.Ptr("REDRIVABLE")}
 	out.Input, out.InputDetails = data(d.Input, in.IncludedData)
 	out.Output, out.OutputDetails = data(d.Output, in.IncludedData)
 	out.Error, out.Cause = failure(d, in.IncludedData)
 	if !d.Stopped.IsZero() {
 		out.StopDate = &d.Stopped
 	}
-	switch d.Status {
-	case execution.Running, execution.Succeeded:
-		out.RedriveStatusReason = awsapi.Ptr("Execution is " + string(d.Status) + " and cannot be redriven")
-	default:
-		out.RedriveStatusReason = awsapi.Ptr("Mayfly does not redrive executions yet")
+	if !d.RedriveDate.IsZero() {
+		out.RedriveDate = &d.RedriveDate
+	}
+	reason, err := s.notRedrivable(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if reason != "" {
+		out.RedriveStatus, out.RedriveStatusReason = awsapi.Ptr("NOT_REDRIVABLE"), &reason
 	}
 	return out, nil
 }
@@ -191,7 +195,10 @@ func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInpu
 			break
 		}
 		item := api.ExecutionListItem{ExecutionArn: r.ARN, StateMachineArn: r.MachineARN, Name: r.Name, Status: string(r.Status), StartDate: r.Started,
-			StateMachineVersionArn: optional(r.VersionARN), StateMachineAliasArn: optional(r.AliasARN), RedriveCount: awsapi.Ptr[int64](0)}
+			StateMachineVersionArn: optional(r.VersionARN), StateMachineAliasArn: optional(r.AliasARN), RedriveCount: &r.Redrives}
+		if !r.Redriven.IsZero() {
+			item.RedriveDate = &r.Redriven
+		}
 		if !r.Stopped.IsZero() {
 			item.StopDate = &r.Stopped
 		}

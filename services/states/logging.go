@@ -107,6 +107,7 @@ func (s *Service) Observe(x *execution.Snapshot, facts []execution.Fact) {
 		return
 	}
 	stream := fmt.Sprintf("states/%s/%s/%s", x.Identity.MachineName, x.Started.Format("2006-01-02-15-04"), x.Identity.Name)
+	redrives := x.RedriveCount
 	for _, f := range facts {
 		if f.Event == nil || !logged(f.Event.Type, to.Level) {
 			continue
@@ -115,7 +116,7 @@ func (s *Service) Observe(x *execution.Snapshot, facts []execution.Fact) {
 			s.logs.dropped++
 			continue
 		}
-		s.logs.queue = append(s.logs.queue, logLine{to, stream, f.Event.At, logText(f.Event, x.Identity.ARN, to.Data)})
+		s.logs.queue = append(s.logs.queue, logLine{to, stream, f.Event.At, logText(f.Event, x.Identity.ARN, redrives, to.Data)})
 	}
 	if len(s.logs.queue) > 0 && !s.logs.busy && s.cfg.Calls != nil {
 		s.logs.busy = true
@@ -140,10 +141,10 @@ func logged(t history.Type, level string) bool {
 }
 
 // logText is an event as Step Functions logs it.
-func logText(e *history.Event, arn string, withData bool) string {
+func logText(e *history.Event, arn string, redrives int64, withData bool) string {
 	tree := e.Tree(withData)
 	line := map[string]any{"id": strconv.FormatInt(e.ID, 10), "previous_event_id": strconv.FormatInt(e.Previous, 10), "type": string(e.Type),
-		"event_timestamp": strconv.FormatInt(e.At.UnixMilli(), 10), "execution_arn": arn, "redrive_count": "0", "details": map[string]any{}}
+		"event_timestamp": strconv.FormatInt(e.At.UnixMilli(), 10), "execution_arn": arn, "redrive_count": strconv.FormatInt(redrives, 10), "details": map[string]any{}}
 	for name, v := range tree {
 		if strings.HasSuffix(name, "Details") {
 			line["details"] = v

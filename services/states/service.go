@@ -78,6 +78,7 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(a, "DescribeExecution", s.DescribeExecution)
 	awscall.Handle(a, "ListExecutions", s.ListExecutions)
 	awscall.Handle(a, "StopExecution", s.StopExecution)
+	awscall.Handle(a, "RedriveExecution", s.RedriveExecution)
 	awscall.Handle(a, "GetExecutionHistory", s.GetExecutionHistory)
 	awscall.Handle(a, "SendTaskSuccess", s.SendTaskSuccess)
 	awscall.Handle(a, "SendTaskFailure", s.SendTaskFailure)
