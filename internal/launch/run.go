@@ -340,7 +340,7 @@ func (r *Run) results(ctx context.Context, s *Summary, execution string, data *t
 	return nil
 }
 
-const previewed = 5 // lines of a mode's anomalies that are shown
+const previewed = 5 // of a mode's anomalies are shown: the first of each faulty sensor
 
 // anomalies reads what a mode's model has found and judges it by the labels of the days that the mode is about.
 func (r *Run) anomalies(ctx context.Context, m *Mode, data *traffic.Data) error {
@@ -370,10 +370,14 @@ func (r *Run) anomalies(ctx context.Context, m *Mode, data *traffic.Data) error 
 		}
 		found.Write(part)
 	}
+	shown := map[string]bool{}
 	for line := range bytes.Lines(found.Bytes()) {
 		m.Anomalies++
-		if len(m.Preview) < previewed {
-			m.Preview = append(m.Preview, strings.TrimSpace(string(line)))
+		text := strings.TrimSpace(string(line))
+		fields := strings.Split(text, ",")
+		if sensor := fields[min(2, len(fields)-1)]; len(m.Preview) < previewed && !shown[sensor] {
+			shown[sensor] = true
+			m.Preview = append(m.Preview, text)
 		}
 	}
 	verdict, err := judge.Judge(data.Truth(), &found, manifest.Days)
