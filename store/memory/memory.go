@@ -58,6 +58,7 @@ type Store struct {
 	outbox   map[string]message
 	receipts map[string]store.Receipt
 	secrets  map[string][]byte
+	forgets  bool // closed entities
 
 	queueMu sync.Mutex
 	queue   []queued
@@ -69,8 +70,15 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // New makes an empty store, whose committer runs until Close.
-func New() *Store {
+func New() *Store { return start(false) }
+
+// NewForgetting makes one that drops an entity's records once it is closed: for what nobody asks about after its end,
+// so that a server may run any number of such entities. An input that comes later finds an entity without records.
+func NewForgetting() *Store { return start(true) }
+
+func start(forgets bool) *Store {
 	s := &Store{
+		forgets:  forgets,
 		entities: map[store.ID]*journal{},
 		rows:     map[store.Key]*row{},
 		timers:   map[timerKey]store.Timer{},
@@ -184,6 +192,9 @@ func (s *Store) apply(b store.Batch) error {
 		j.closed = b.Closed
 		if b.Snapshot != nil {
 			j.snapshot, j.snapshotN = bytes.Clone(b.Snapshot), r.Number
+		}
+		if b.Closed && s.forgets {
+			delete(s.entities, r.Entity)
 		}
 	}
 	for _, c := range b.Rows {
