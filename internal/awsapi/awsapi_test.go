@@ -24,7 +24,7 @@ func TestModels(t *testing.T) {
 	}{
 		"states": {"json", 37}, "elasticmapreduce": {"json", 60}, "cloudformation": {"query", 90}, "sns": {"query", 42}, "sqs": {"json", 23},
 		"lambda": {"rest-json", 85}, "iam": {"query", 176}, "sts": {"query", 11}, "s3": {"rest-xml", 105}, "logs": {"json", 113},
-		"ec2": {"ec2", 24}, "ssm": {"json", 13}, "events": {"json", 57}, "scheduler": {"rest-json", 12},
+		"ec2": {"ec2", 24}, "ssm": {"json", 13}, "events": {"json", 57}, "scheduler": {"rest-json", 12}, "mayfly": {"json", 2},
 	}
 	if n := len(awsapi.Services()); n != len(want) {
 		t.Errorf("%d models: %v", n, awsapi.Services())

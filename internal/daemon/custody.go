@@ -62,8 +62,9 @@ func (p *parts) closed(x *execution.Snapshot) []durable.Send {
 	return p.custody.Closed(x.Identity.ARN)
 }
 
-// observe calls for a round of the reaper when an execution has ended.
-func (p *parts) observe(x *execution.Snapshot, _ []execution.Fact) {
+// observe logs what its machine wants logged, and calls for a round of the reaper when an execution has ended.
+func (p *parts) observe(x *execution.Snapshot, facts []execution.Fact) {
+	p.machines.Observe(x, facts)
 	if x.Closed() {
 		p.custody.Ended()
 	}

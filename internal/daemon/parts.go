@@ -45,7 +45,7 @@ type parts struct {
 func (s *Server) build(ctx context.Context) (*parts, error) {
 	p := &parts{wake: &wake.Bus{}}
 	p.loop = durable.New(durable.Config{Store: s.store, Clock: s.clock, Log: s.log, Fatal: s.fail})
-	p.express = durable.New(durable.Config{Store: memory.New(), Clock: s.clock, Log: s.log, Fatal: s.fail})
+	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail})
 
 	cfg := gateway.Config{Store: s.store, Clock: s.clock, Log: s.log, Health: s.health}
 	if s.settings.AccessKey != "" {
@@ -90,6 +90,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		topics.API(),
 		p.functions.API(),
 		p.machines.API(),
+		p.machines.Extensions(),
 		clusters.API(),
 		stacks.API(),
 		sqs.New(sqs.Config{Store: s.store, Clock: s.clock, Endpoint: s.Endpoint}).API(),
@@ -126,7 +127,7 @@ func (p *parts) start(ctx context.Context) error {
 		stop  func() // runs when the server ends, in the reverse order
 	}{
 		{"functions", p.functions.Recover, p.functions.Stop},
-		{"activities", p.machines.Start, nil},
+		{"activities and execution logs", p.machines.Start, p.machines.Stop},
 		{"the loop of Express executions", p.express.Start, p.express.Stop},
 		{"the loop", p.loop.Start, p.loop.Stop},
 		{"executions", p.engine.Start, p.engine.Stop},
