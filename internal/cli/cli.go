@@ -118,7 +118,7 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "settings file (MAYFLY_CONFIG; mayfly.yaml where there is one)")
 	flags.StringVarP(&a.output, "output", "o", "text", "form of the output: text or json")
-	root.AddCommand(a.run(), a.serve(), a.stop(), a.setup(), a.doctor(), a.validate(), a.showConfig(), a.showVersion())
+	root.AddCommand(a.run(), a.serve(), a.stop(), a.setup(), a.doctor(), a.validate(), a.execution(), a.showConfig(), a.showVersion())
 	return root
 }
 

@@ -1,14 +1,19 @@
 package cli
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/internal/daemon"
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +38,28 @@ func TestScripts(t *testing.T) {
 			return l.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// api SERVICE OPERATION FILE makes a call with the document in the file, as any client does, and sets $ANSWER.
+			"api": func(ts *testscript.TestScript, neg bool, args []string) {
+				var in map[string]any
+				if err := json.Unmarshal([]byte(ts.ReadFile(args[2])), &in); err != nil {
+					ts.Fatalf("%s: %v", args[2], err)
+				}
+				out, err := remote("http://"+ts.Getenv("ADDRESS"), daemon.Settings{}).Invoke(t.Context(), awscall.Call{Service: args[0], Operation: args[1], Input: in})
+				if (err != nil) != neg {
+					ts.Fatalf("%s %s: %v", args[0], args[1], err)
+				}
+				b, err := json.Marshal(out)
+				if err != nil {
+					ts.Fatalf("%v", err)
+				}
+				ts.Setenv("ANSWER", string(b))
+			},
+			// answer matches the last answer.
+			"answer": func(ts *testscript.TestScript, neg bool, args []string) {
+				if found := regexp.MustCompile(args[0]).MatchString(ts.Getenv("ANSWER")); found == neg {
+					ts.Fatalf("the answer was %s", ts.Getenv("ANSWER"))
+				}
+			},
 			// ready waits until a server answers at the address.
 			"ready": func(ts *testscript.TestScript, neg bool, args []string) {
 				ctx := t.Context()
