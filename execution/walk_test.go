@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,21 +25,37 @@ func TestRandomWalks(t *testing.T) {
 	if testing.Short() {
 		seeds = 5
 	}
+	var all []string // the definitions of all stories: any may come with a redrive
+	machines := map[string]*asl.StateMachine{}
 	scenario.Walk(t, "testdata/histories", func(t *testing.T, s *scenario.Scenario) {
-		machine, diags := asl.Parse([]byte(s.Part("definition.json")), asl.ParseOptions{})
-		if machine == nil {
-			t.Fatal(diags)
+		for _, part := range []string{"definition.json", "definition2.json"} {
+			text := s.Part(part)
+			machine, diags := asl.Parse([]byte(text), asl.ParseOptions{})
+			if text != "" && machine == nil {
+				t.Fatal(diags)
+			}
+			if text != "" {
+				machines[text] = machine
+				all = append(all, text)
+			}
 		}
+	})
+	if t.Failed() {
+		return
+	}
+	scenario.Walk(t, "testdata/histories", func(t *testing.T, s *scenario.Scenario) {
+		first := s.Part("definition.json")
+		own := slices.DeleteFunc([]string{first, s.Part("definition2.json")}, func(s string) bool { return s == "" })
 		for seed := range seeds {
-			w := &walk{t: t, seed: uint64(seed), r: rand.New(rand.NewPCG(uint64(seed), 7)), s: &execution.Snapshot{},
+			w := &walk{t: t, seed: uint64(seed), r: rand.New(rand.NewPCG(uint64(seed), 7)), own: own, all: all, s: &execution.Snapshot{},
 				timers: map[string]time.Time{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-			w.core = execution.Core{Limits: execution.Limits{Events: 200, Data: asl.DefaultLimits}, Machine: func(string) *asl.StateMachine { return machine },
+			w.core = execution.Core{Limits: execution.Limits{Events: 200, Data: asl.DefaultLimits}, Machine: func(digest string) *asl.StateMachine { return machines[digest] },
 				Token: func(_ string, id execution.TaskID) string { return fmt.Sprint(id) }}
 			input := s.Part("input.json")
 			if input == "" {
 				input = "{}"
 			}
-			w.do(execution.Input{Start: &execution.Start{Input: jsonvalue.MustParse(input), Identity: execution.Identity{ARN: "x", Digest: "d", Region: "r"}}})
+			w.do(execution.Input{Start: &execution.Start{Input: jsonvalue.MustParse(input), Identity: execution.Identity{ARN: "x", Digest: first, Region: "r"}}})
 			for range 30 {
 				w.step(true)
 			}
@@ -58,6 +75,8 @@ func TestRandomWalks(t *testing.T) {
 type walk struct {
 	t       *testing.T
 	seed    uint64
+	own     []string // the story's definitions
+	all     []string
 	r       *rand.Rand
 	core    execution.Core
 	s       *execution.Snapshot
@@ -85,7 +104,8 @@ func (w *walk) step(wild bool) {
 			{Progress: &execution.TaskProgress{Task: task, Handle: []byte("p")}}, {Work: &execution.WorkTaken{Task: task}}, {Continue: &execution.Continue{}},
 			{Submitted: &execution.TaskSubmitted{Task: task, Resource: "arn:aws:states:::states:startExecution.sync", Output: jsonvalue.Null, Handle: []byte("h")}},
 			{Stop: stopSometimes(w.r)}, {Redrive: &execution.Redrive{Token: fmt.Sprint(w.r.IntN(5))}}, {Redrive: &execution.Redrive{}},
-		}[w.r.IntN(11)])
+			{Redrive: &execution.Redrive{Digest: w.own[w.r.IntN(len(w.own))]}}, {Redrive: &execution.Redrive{Digest: w.all[w.r.IntN(len(w.all))]}},
+		}[w.r.IntN(13)])
 		return
 	}
 	open := execution.Expect(w.s)
