@@ -5,8 +5,9 @@
 //
 // Invariants: a state machine, an activity and their tags are one row each, written by version; an execution's ARN
 // follows from its request key where there is one, so that a repeated start finds the first; page tokens are made of
-// what was listed last, so they outlive the server.
+// what was listed last, so they outlive the server; what AWS does not have is registered as the service mayfly
+// (extension.go), and changes no answer of AWS's operations.
 //
-// Not here yet: versions, aliases, redrive, Map Runs, TestState. Their operations are not registered, and parameters
+// Not here yet: versions, aliases, Map Runs, TestState. Their operations are not registered, and parameters
 // that ask for them are refused by name.
 package states
