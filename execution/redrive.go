@@ -71,11 +71,13 @@ func (t *turn) redrive(in Redrive) {
 	t.emitEvent(Root, &history.Event{ID: s.LastEvent + 1, Previous: s.LastEvent, At: t.env.Now, Type: history.ExecutionRedriven,
 		Details: &history.Redrive{Count: s.RedriveCount + 1}}, &Note{Redriven: n})
 	t.d.Reply.Redriven = t.env.Now
-	var joins []Addr
+	var joins, ended []Addr
 	for _, a := range s.SortedFrames() {
 		f := s.Frames[a]
 		r := &Reopened{}
 		switch j := f.Await.Join; {
+		case f.Outcome != nil: // the history was full before its parent had its output
+			ended = append(ended, a)
 		case j == nil:
 			r.Enter = f.State != "" && stateType(before, f) != stateType(t.m, f)
 			t.wake(a)
@@ -87,6 +89,11 @@ func (t *turn) redrive(in Redrive) {
 			joins = append(joins, a)
 		}
 		t.note(a, Note{Reopened: r})
+	}
+	for _, a := range ended {
+		if f := s.Frames[a]; !s.Closed() && f != nil && f.Outcome != nil && a != Root {
+			t.joined(a)
+		}
 	}
 	for _, a := range joins {
 		f := s.Frames[a]
