@@ -72,7 +72,8 @@ func (c *Core) Decide(s *Snapshot, in Input, env Env) (d Decision, err error) {
 		return d, fmt.Errorf("execution %s: its definition is not known", s.Identity.ARN)
 	}
 	if t.m != nil {
-		t.context = strings.Contains(string(t.m.Text), "$$") || len(t.m.Text) == 0
+		text := string(t.m.Text) // JSONPath says $$, JSONata $states.context
+		t.context = strings.Contains(text, "$$") || strings.Contains(text, "$states") || text == ""
 	}
 	t.run(in)
 	t.d.Closed = s.Closed()
