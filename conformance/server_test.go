@@ -34,7 +34,7 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 	st := memory.New()
 	clock := clock.System{}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	expressStore := memory.New()
+	expressStore := memory.NewForgetting()
 	loop := durable.New(durable.Config{Store: st, Log: log})
 	express := durable.New(durable.Config{Store: expressStore})
 	bus := &wake.Bus{}
