@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X github.com/mayfly-run/mayfly/internal/cli.version=$(VERSION)
 # Tests that start servers, Spark or browsers of their own want the machine to themselves.
 TESTFLAGS ?= -p 2 -timeout 40m
 
-.PHONY: build run test check lint race generate generated bench conformance setup clean
+.PHONY: build run test check lint templates race generate generated bench conformance setup clean
 
 build:
 	@mkdir -p bin
@@ -23,7 +23,7 @@ setup: build
 	$(BIN) setup
 
 # Everything: real Spark, real clients, the README's walk-through, the kill test.
-test: lint generated race setup
+test: lint templates generated race setup
 	MAYFLY_TEST_ALL=1 $(GO) test $(TESTFLAGS) ./...
 
 check: lint race
@@ -32,6 +32,14 @@ check: lint race
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w): $$unformatted"; exit 1; fi
 	$(GO) vet ./...
+
+# The templates that ship are what AWS takes: cfn-lint says so.
+CFN_LINT := .tools/cfn-lint-1.58.0
+$(CFN_LINT)/done:
+	python3 -m venv $(CFN_LINT) && $(CFN_LINT)/bin/python -m pip install --quiet cfn-lint==1.58.0 && touch $@
+
+templates: $(CFN_LINT)/done
+	$(CFN_LINT)/bin/cfn-lint pipelines/emr/template.yaml pipelines/emr/cluster.yaml
 
 # The race detector needs cgo and a C compiler.
 race:
