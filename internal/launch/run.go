@@ -53,7 +53,7 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 // Start starts the outer machine and returns the execution's ARN.
 func (r *Run) Start(ctx context.Context) (string, error) {
 	r.report("start", "the outer machine is started")
-	input, err := r.input(ctx)
+	input, err := r.Input(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -117,8 +117,11 @@ const modelName = "MayflyRun"
 
 func (r *Run) modelName() string { return modelName }
 
-// input is the outer machine's: the article's, with the account's own network.
-func (r *Run) input(ctx context.Context) ([]byte, error) {
+// StateMachine is the outer machine's ARN, once Prepare has made it.
+func (r *Run) StateMachine() string { return r.outputs["StateMachineArn"] }
+
+// Input is the outer machine's: the article's, with the account's own network.
+func (r *Run) Input(ctx context.Context) ([]byte, error) {
 	s := r.settings()
 	groups, err := r.call(ctx, "ec2", "DescribeSecurityGroups", map[string]any{"GroupNames": []any{"default"}})
 	if err != nil {
