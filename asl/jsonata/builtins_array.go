@@ -76,6 +76,7 @@ func zip(c *call) value {
 	}
 	for i := range shortest {
 		c.room(len(c.args) + 1)
+		c.grow(containerBytes)
 		row := newArray()
 		for _, a := range c.args {
 			row.push(a.(*array).elements()[i])
@@ -159,7 +160,7 @@ func (e *evaluator) spread(v value) value {
 	case *object:
 		result := newSequence()
 		for k, x := range v.members {
-			e.room(3)
+			e.grow(containerBytes)
 			o := newObject()
 			o.set(k, x)
 			result.push(o)

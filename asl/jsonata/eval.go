@@ -39,12 +39,33 @@ func (e *evaluator) step(n int) {
 	}
 }
 
+// stepOver accounts for reading through values.
+func (e *evaluator) stepOver(values ...value) {
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			e.step(len(v) / 64)
+		case *array:
+			e.step(v.len() / 8)
+		}
+	}
+}
+
+// truth is what a condition takes v for.
+func (e *evaluator) truth(v value) bool {
+	e.stepOver(v)
+	return truth(v)
+}
+
 // grow accounts for n bytes that are about to be made.
 func (e *evaluator) grow(n int) {
 	if e.bytes += int64(n); e.bytes > e.env.Limits.Bytes || n < 0 {
 		fail("D2016", float64(e.env.Limits.Bytes))
 	}
 }
+
+// containerBytes is what an array or object costs. It also bounds how deep values can nest, as functions recurse into them.
+const containerBytes = 256
 
 // room accounts for n elements that are about to be made.
 func (e *evaluator) room(n int) {
@@ -107,7 +128,7 @@ func (e *evaluator) evalKind(n *node, input value, env *frame) value {
 	case kindObject:
 		return e.group(n, input, env)
 	case kindCondition:
-		if truth(e.eval(n.left, input, env)) {
+		if e.truth(e.eval(n.left, input, env)) {
 			return e.eval(n.right, input, env)
 		}
 		if n.other != nil {
@@ -170,6 +191,7 @@ func (e *evaluator) variable(name string, input value, env *frame) value {
 }
 
 func (e *evaluator) array(n *node, input value, env *frame) value {
+	e.grow(containerBytes)
 	result := newArray()
 	for _, item := range n.list {
 		v := e.eval(item, input, env)
@@ -193,11 +215,11 @@ func (e *evaluator) array(n *node, input value, env *frame) value {
 func (e *evaluator) binary(n *node, input value, env *frame) value {
 	left := e.eval(n.left, input, env)
 	if n.text == "and" || n.text == "or" {
-		if truth(left) != (n.text == "and") {
+		if e.truth(left) != (n.text == "and") {
 			return n.text == "or"
 		}
 		e.calls = append(e.calls, activeCall{token: n.text, pos: n.pos, operator: true})
-		result := truth(e.eval(n.right, input, env))
+		result := e.truth(e.eval(n.right, input, env))
 		e.calls = e.calls[:len(e.calls)-1]
 		return result
 	}
@@ -209,6 +231,7 @@ func (e *evaluator) binary(n *node, input value, env *frame) value {
 }
 
 func (e *evaluator) operate(op string, left, right value) value {
+	e.stepOver(left, right)
 	switch op {
 	case "+", "-", "*", "/", "%":
 		return arithmetic(op, left, right)

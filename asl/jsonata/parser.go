@@ -11,10 +11,14 @@ type parser struct {
 	lexer
 	token  *node // the one under the cursor; its kind is kindEnd at the end
 	nested int
+	copied int // nodes of the operands that ?: and ?? use twice
 }
 
 // maxNesting is how deep expressions may nest in the source.
 const maxNesting = 500
+
+// maxCopied bounds what ?: and ?? add to the tree.
+const maxCopied = 100_000
 
 var bindingPower = map[string]int{".": 75, "[": 80, "{": 70, "(": 80, "@": 80, "#": 80, "?": 20, "+": 50, "-": 50, "*": 60, "/": 60,
 	"%": 60, "=": 40, "<": 40, ">": 40, "^": 40, ":=": 10, "!=": 40, "<=": 40, ">=": 40, "~>": 40, "?:": 40, "??": 40, "and": 30,
@@ -226,11 +230,11 @@ func (p *parser) infix(t, left *node) *node {
 			t.other = p.expression(0)
 		}
 	case "?:":
-		t.kind, t.left, t.right = kindCondition, left.clone(), left
+		t.kind, t.left, t.right = kindCondition, p.copy(left), left
 		t.other = p.expression(0)
 	case "??":
 		exists := &node{kind: kindVariable, text: "exists"}
-		t.kind, t.left, t.right = kindCondition, &node{kind: kindCall, left: exists, list: []*node{left.clone()}}, left
+		t.kind, t.left, t.right = kindCondition, &node{kind: kindCall, left: exists, list: []*node{p.copy(left)}}, left
 		t.other = p.expression(0)
 	case "~>":
 		t.kind, t.right = kindApply, p.expression(bindingPower["~>"])
@@ -238,6 +242,15 @@ func (p *parser) infix(t, left *node) *node {
 		t.kind, t.right = kindBinary, p.expression(bindingPower[t.text])
 	}
 	return t
+}
+
+// copy is a second tree like n. Copies inside copies double, so there is an end to them.
+func (p *parser) copy(n *node) *node {
+	n.visit(func(*node) { p.copied++ })
+	if p.copied > maxCopied {
+		throw(&Error{Code: "D1011", Position: n.pos})
+	}
+	return n.clone()
 }
 
 // call reads the arguments of t, which may turn out to be a function definition.

@@ -45,6 +45,9 @@ func (e *evaluator) path(n *node, input value, env *frame) value {
 		if bindsVariables {
 			return e.group(n.group, tuples, env)
 		}
+		if result == nil {
+			return e.group(n.group, nil, env)
+		}
 		return e.group(n.group, result, env)
 	}
 	if result == nil {
@@ -195,6 +198,7 @@ func (e *evaluator) filter(predicate *node, input value, env *frame) *array {
 		if numeric(v) {
 			v = newArray(v)
 		}
+		e.stepOver(v)
 		if list, ok := v.(*array); ok && allNumbers(list) {
 			e.step(list.len())
 			for _, x := range list.elements() {
@@ -203,7 +207,7 @@ func (e *evaluator) filter(predicate *node, input value, env *frame) *array {
 					result.push(item)
 				}
 			}
-		} else if truth(v) {
+		} else if e.truth(v) {
 			e.room(1)
 			result.push(item)
 		}
@@ -281,6 +285,7 @@ func (e *evaluator) group(n *node, input value, env *frame) value {
 			groups[at].data = e.appendInPlace(groups[at].data, item)
 		}
 	}
+	e.grow(containerBytes)
 	result := newObject()
 	for _, g := range groups {
 		context, scope := g.data, env

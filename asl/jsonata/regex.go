@@ -116,6 +116,7 @@ func (e *evaluator) matchObject(m *matched, s string) value {
 		return nil
 	}
 	e.grow(128)
+	e.step(len(s) / 64)
 	o := newObject()
 	o.set("match", m.text)
 	o.set("start", float64(utf16Len(s[:m.start])))

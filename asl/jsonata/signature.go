@@ -97,8 +97,14 @@ func typeLetter(v value) byte {
 	return 'o'
 }
 
+// maxMatch is how many ways of spreading arguments over parameters are tried.
+const maxMatch = 10_000
+
 // match spreads the type letters over params[at:]; counts gets how many each takes.
-func match(params []param, letters string, whole bool, counts []int) bool {
+func match(params []param, letters string, whole bool, counts []int, fuel *int) bool {
+	if *fuel--; *fuel < 0 {
+		return false // several + after one another can be spread in too many ways
+	}
 	if len(params) == 0 {
 		return letters == "" || !whole
 	}
@@ -114,7 +120,7 @@ func match(params []param, letters string, whole bool, counts []int) bool {
 		n++
 	}
 	for ; n >= least; n-- {
-		if match(params[1:], letters[n:], whole, counts[1:]) {
+		if match(params[1:], letters[n:], whole, counts[1:], fuel) {
 			counts[0] = n
 			return true
 		}
@@ -136,7 +142,8 @@ func (s *signature) validate(args []value, context value) []value {
 	if len(s.params) > len(few) {
 		counts = make([]int, len(s.params))
 	}
-	if !match(s.params, string(letters), true, counts) {
+	fuel := maxMatch
+	if !match(s.params, string(letters), true, counts, &fuel) {
 		s.refuse(args, string(letters))
 	}
 	out := make([]value, 0, len(s.params))
@@ -195,7 +202,8 @@ func (s *signature) refuse(args []value, letters string) {
 	good := 0
 	counts := make([]int, len(s.params))
 	for i := range s.params {
-		if !match(s.params[:i+1], letters, false, counts) {
+		fuel := maxMatch
+		if !match(s.params[:i+1], letters, false, counts, &fuel) {
 			break
 		}
 		good = 0

@@ -38,6 +38,7 @@ func partition(c *call) value {
 	for len(items) > 0 {
 		n := min(size, len(items))
 		c.room(n + 1)
+		c.grow(containerBytes)
 		result.push(newArray(items[:n:n]...))
 		items = items[n:]
 	}
