@@ -145,6 +145,9 @@ func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) {
 	items, path := effective, "$"
 	if m.ItemsPath != nil {
 		path = m.ItemsPath.String()
+		if strings.HasPrefix(path, "$$") { // AWS names the path within the context object (recorded: test_state_map_context_object)
+			path = path[1:]
+		}
 		var f *Failure
 		if items, f = v.plainPath(m.ItemsPath, effective); f != nil {
 			return nil, f

@@ -50,7 +50,7 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	machines = states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge})
+	machines = states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge, CheckMock: awstask.CheckMock})
 	objects, err := s3.New(ctx, s3.Config{Store: st, Clock: clock, Log: log, DataDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

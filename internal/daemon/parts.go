@@ -83,7 +83,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
-	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge})
+	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge, CheckMock: awstask.CheckMock})
 
 	p.gateway.Register(
 		objects.API(),

@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/store"
 )
 
@@ -32,6 +34,9 @@ type Config struct {
 	Resource func(arn string) error
 	// Lacks is a sentence that says what Mayfly lacks for a Resource, "" when nothing. nil: nothing.
 	Lacks func(arn string) string
+	// CheckMock says why a task cannot have a mocked result, for TestState; known is false when there is no model of what
+	// the task calls. nil: any result.
+	CheckMock func(r execution.Resource, result jsonvalue.Value, strict bool) (why string, known bool)
 }
 
 // Service is the API. Make it with New, call Start before the loops start.
@@ -73,6 +78,7 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(a, "ListStateMachines", s.ListStateMachines)
 	awscall.Handle(a, "DeleteStateMachine", s.DeleteStateMachine)
 	awscall.Handle(a, "ValidateStateMachineDefinition", s.ValidateStateMachineDefinition)
+	awscall.Handle(a, "TestState", s.TestState)
 	awscall.Handle(a, "StartExecution", s.StartExecution)
 	awscall.Handle(a, "StartSyncExecution", s.StartSyncExecution)
 	awscall.Handle(a, "DescribeExecution", s.DescribeExecution)

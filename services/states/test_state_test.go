@@ -1,0 +1,69 @@
+package states_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	api "github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
+)
+
+// TestTestState tables what the recorded cases do not show in JSONPath: retries, catchers, variables, waits.
+func TestTestState(t *testing.T) {
+	const task = `{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","InputPath":"$.a","Parameters":{"n.$":"$.n"},"ResultPath":"$.r",
+		"Retry":[{"ErrorEquals":["E"],"IntervalSeconds":3,"MaxAttempts":2}],
+		"Catch":[{"ErrorEquals":["States.ALL"],"ResultPath":"$.e","Next":"Caught"}],"Assign":{"v.$":"$.x"},"Next":"N"}`
+	for name, c := range map[string]struct{ in, want string }{
+		"succeeds": {`{"definition":` + quote(task) + `,"input":"{\"a\":{\"n\":1}}","variables":"{\"u\":0}","inspectionLevel":"DEBUG","mock":{"result":"{\"x\":2}"}}`,
+			`{"output":"{\"a\": {\"n\": 1}, \"r\": {\"x\": 2}}","inspectionData":{"input":"{\"a\": {\"n\": 1}}","afterInputPath":"{\"n\": 1}","afterParameters":"{\"n\": 1}",` +
+				`"result":"{\"x\": 2}","afterResultSelector":"{\"x\": 2}","afterResultPath":"{\"a\": {\"n\": 1}, \"r\": {\"x\": 2}}","variables":"{\"u\": 0, \"v\": 2}"},"nextState":"N","status":"SUCCEEDED"}`},
+		"is retried": {`{"definition":` + quote(task) + `,"input":"{\"a\":{\"n\":1}}","inspectionLevel":"DEBUG","stateConfiguration":{"retrierRetryCount":1},"mock":{"errorOutput":{"error":"E","cause":"c"}}}`,
+			`{"error":"E","cause":"c","inspectionData":{"input":"{\"a\": {\"n\": 1}}","afterInputPath":"{\"n\": 1}","afterParameters":"{\"n\": 1}","errorDetails":{"retryIndex":0,"retryBackoffIntervalSeconds":6}},"status":"RETRIABLE"}`},
+		"is caught": {`{"definition":` + quote(task) + `,"input":"{\"a\":{\"n\":1}}","mock":{"errorOutput":{"error":"F","cause":"c"}}}`,
+			`{"output":"{\"a\": {\"n\": 1}, \"e\": {\"Error\": \"F\", \"Cause\": \"c\"}}","error":"F","cause":"c","nextState":"Caught","status":"CAUGHT_ERROR"}`},
+		"no input": {`{"definition":` + quote(task) + `,"mock":{"result":"1"}}`,
+			`{"error":"States.Runtime","cause":"Invalid path '$.a' : No results for path: $['a']","status":"FAILED"}`},
+		"calls": {`{"definition":` + quote(strings.Replace(task, "$.x", "$.n", 1)) + `,"roleArn":"arn:aws:iam::000000000000:role/r","input":"{\"a\":{\"n\":1,\"x\":0}}"}`,
+			`{"output":"{\"a\": {\"n\": 1, \"x\": 0}, \"r\": {\"n\": 1}}","nextState":"N","status":"SUCCEEDED"}`},
+		"waits": {`{"definition":"{\"Type\":\"Wait\",\"Seconds\":60,\"Next\":\"N\"}","input":"[1,\"a,:\\\"b\"]"}`,
+			`{"output":"[1, \"a,:\\\"b\"]","nextState":"N","status":"SUCCEEDED"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(t *testing.T, s *server) {
+				var in api.TestStateInput
+				if err := json.Unmarshal([]byte(c.in), &in); err != nil {
+					t.Fatal(err)
+				}
+				got, err := json.Marshal(must(s.TestState(t.Context(), &in))(t))
+				if err != nil || string(got) != c.want {
+					t.Errorf("\n got %s\nwant %s (%v)", got, c.want, err)
+				}
+			})
+		})
+	}
+}
+
+func TestTestStateRefuses(t *testing.T) {
+	const sync = `{"Type":"Task","Resource":"arn:aws:states:::states:startExecution.sync","Parameters":{"StateMachineArn":"a"},"End":true}`
+	for in, want := range map[string][2]string{
+		`{"definition":"{\"Type\":\"Task\"}"}`:                                                       {"ValidationException", "RoleArn must be specified when testing a Task state"},
+		`{"definition":` + quote(sync) + `,"mock":{}}`:                                               {"ValidationException", "A test mock should have only one of the following fields: [result, errorOutput]."},
+		`{"definition":` + quote(sync) + `,"mock":{"result":"{"}}`:                                   {"ValidationException", "Mocked result must be valid JSON"},
+		`{"definition":` + quote(sync) + `,"mock":{"result":"1"},"context":"{\"State\":{\"x\":1}}"}`: {"ValidationException", "Invalid Context object provided: Field 'x' is not allowed"},
+		`{"definition":"{\"Type\":\"Pass\",\"Typo\":1}","input":"{"}`:                                {"InvalidDefinition", ""},
+		`{"definition":"nonsense"}`:                                                                  {"InvalidDefinition", ""},
+		`{"definition":"{\"Type\":\"Pass\",\"End\":true}","input":"{"}`:                              {"InvalidExecutionInput", ""},
+		`{"definition":` + quote(sync) + `,"roleArn":"r"}`:                                           {"InvalidDefinition", ""},
+	} {
+		test(t, func(t *testing.T, s *server) {
+			var req api.TestStateInput
+			if err := json.Unmarshal([]byte(in), &req); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.TestState(t.Context(), &req)
+			wants(t, err, want[0], want[1])
+		})
+	}
+}
+
+func quote(s string) string { b, _ := json.Marshal(s); return string(b) }
