@@ -8,6 +8,7 @@ import (
 	"mime/quotedprintable"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
@@ -45,13 +46,24 @@ type Run struct {
 	view    View
 }
 
-// call makes one API call; every error says which.
+// restart is how long the server may be away while a run is followed.
+const restart = 30 * time.Second
+
+// call makes one API call; every error says which. While the server restarts it refuses connections: then nothing of the
+// call has happened, and it is made again.
 func (r *Run) call(ctx context.Context, service, operation string, in map[string]any) (map[string]any, error) {
-	out, err := r.Calls.Invoke(ctx, awscall.Call{Service: service, Operation: operation, Input: in})
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", service, operation, err)
+	for away := time.Duration(0); ; away += r.Poll {
+		out, err := r.Calls.Invoke(ctx, awscall.Call{Service: service, Operation: operation, Input: in})
+		if err == nil {
+			return out, nil
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) || away > restart {
+			return nil, fmt.Errorf("%s %s: %w", service, operation, err)
+		}
+		if err := r.pause(ctx, r.Poll); err != nil {
+			return nil, err
+		}
 	}
-	return out, nil
 }
 
 // is says that err is the API error with one of the codes.
