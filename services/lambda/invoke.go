@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,11 +34,21 @@ func requestID(key string) string {
 	return uuid.NewSHA1(requestSpace, []byte(key)).String()
 }
 
+// unqualified names the version that was looked for. AWS: only Invoke does, "Function not found: …:function:f:$LATEST".
+func unqualified(err error) error {
+	if e := (*awsapi.Error)(nil); errors.As(err, &e) && e.Code == "ResourceNotFoundException" {
+		if i := strings.LastIndex(e.Message, ":function:"); i >= 0 && !strings.Contains(e.Message[i+len(":function:"):], ":") {
+			return awsapi.Errorf(404, e.Code, "%s:$LATEST", e.Message)
+		}
+	}
+	return err
+}
+
 // Invoke runs a function, or accepts an event for it.
 func (s *Service) Invoke(ctx context.Context, in *lambdaapi.InvokeInput) (*lambdaapi.InvokeOutput, error) {
 	f, err := s.find(ctx, in.FunctionName, in.Qualifier)
 	if err != nil {
-		return nil, err
+		return nil, unqualified(err)
 	}
 	switch {
 	case in.DurableExecutionName != nil:

@@ -553,7 +553,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("left behind: %+v, %v", out, err)
 	}
 	_, err = s.Invoke(caller(t), &lambdaapi.InvokeInput{FunctionName: "f"})
-	wantCode(t, err, "ResourceNotFoundException", "Function not found: arn:aws:lambda:us-east-1:000000000000:function:f")
+	wantCode(t, err, "ResourceNotFoundException", "Function not found: arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST")
 	create(t, s, "f", "python3.12", pythonZip(t, ""))
 	_, err = s.Invoke(caller(t), &lambdaapi.InvokeInput{FunctionName: "f", Payload: []byte("{")})
 	wantCode(t, err, "InvalidRequestContentException", "Could not parse request body into json")

@@ -114,6 +114,12 @@ def plain(value):
     raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
 
 
+def as_task(frame):
+    """AWS: the code lies in /var/task, and stack traces say so, wherever it lies here."""
+    root = os.environ["LAMBDA_TASK_ROOT"].rstrip("/")
+    return frame.replace('File "%s/' % root, 'File "/var/task/', 1)
+
+
 def describe(error, request_id):
     """An error as AWS answers it. The frames of this file are not the author's."""
     if isinstance(error, Fault):
@@ -121,7 +127,7 @@ def describe(error, request_id):
     else:
         kind, message = type(error).__name__, str(error)
         stack = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__ and not f.filename.startswith("<frozen")]
-        frames = traceback.format_list(stack)
+        frames = [as_task(f) for f in traceback.format_list(stack)]
     lines = ["[ERROR] %s: %s" % (kind, message)]
     if frames:
         lines.append("Traceback (most recent call last):")
