@@ -477,7 +477,8 @@ func TestMasterDies(t *testing.T) {
 // TestProgramsThatFail shows what DescribeStep tells of programs that go wrong, and of one that does not.
 func TestProgramsThatFail(t *testing.T) {
 	installation(t)
-	s := start(t, t.TempDir(), "127.0.0.1:0")
+	dir := t.TempDir()
+	s := start(t, dir, "127.0.0.1:0")
 	defer func() { s.stop() }()
 	call[s3api.CreateBucketOutput](s, "s3", "CreateBucket", &s3api.CreateBucketInput{Bucket: "bucket"})
 	id := s.run("fails", 2, func(in *emrapi.RunJobFlowInput) {
@@ -513,4 +514,8 @@ func TestProgramsThatFail(t *testing.T) {
 			t.Errorf("%s: %s %s\n%s\n%s", c.name, *st.Status.State, ToString(f), s.follow(id, ids[i], "stdout", "?offset=-3000"), s.follow(id, ids[i], "stderr", "?offset=-1500"))
 		}
 	}
+	// A cluster outlives its server: the test ends it while the server is there.
+	call[emrapi.TerminateJobFlowsOutput](s, "elasticmapreduce", "TerminateJobFlows", &emrapi.TerminateJobFlowsInput{JobFlowIds: []string{id}})
+	s.untilState(id, "TERMINATED")
+	noProcessesOf(t, dir)
 }
