@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"engine":                  {"asl/...", "execution", "history", "integration", "durable", "store", "internal/jsonvalue", "internal/wake", "internal/awsapi"},
 	"integration":             {"asl", "execution", "internal/jsonvalue"},
 	"integration/awstask":     {"integration", "asl", "execution", "internal/jsonvalue", "internal/awscall", "internal/awsapi/..."},
+	"integration/mapdata": {"asl/...", "internal/jsonvalue", "internal/awscall", "internal/awsapi/..."},
 	"custody":                 {"durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
 	"services":                {"durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
 	"services/states":         {"engine", "execution", "history", "asl", "store", "internal/jsonvalue", "internal/awscall", "internal/awsapi/..."},
