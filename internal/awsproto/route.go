@@ -1,6 +1,7 @@
 package awsproto
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -179,7 +180,7 @@ func find(m *awsapi.Model, method, path string, query url.Values, header func(st
 			best, bestScore, bestLabels = r, score, labels
 		}
 	}
-	if best == nil {
+	if best == nil || best.strays(m, query) {
 		return nil, nil
 	}
 	for k, v := range bestLabels {
@@ -190,6 +191,46 @@ func find(m *awsapi.Model, method, path string, query url.Values, header func(st
 		bestLabels[k] = u
 	}
 	return best.op, bestLabels
+}
+
+// strays reports whether the query names a sub-resource that is not this route's: "PUT /b?policyStatus" makes no bucket.
+func (r *route) strays(m *awsapi.Model, query url.Values) bool {
+	if len(query) == 0 || m.Metadata.Protocol != "rest-xml" {
+		return false
+	}
+	for _, list := range routesOf(m) {
+		for _, other := range list {
+			for _, p := range other.literals {
+				if p.value == "" && query.Has(p.name) && !slices.Contains(r.literals, p) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// halfPart refuses a put that has one half of a part's address: taken for a plain put, it would replace the object.
+func halfPart(op *awsapi.Operation, query url.Values) error {
+	switch part := query.Has("partNumber"); {
+	case op.HTTP.Method != http.MethodPut:
+	case part && query.Get("uploadId") == "":
+		e := awsapi.Errorf(400, "InvalidArgument", "This operation does not accept partNumber without uploadId")
+		e.Fields = map[string]any{"ArgumentName": "partNumber", "ArgumentValue": "partNumber"}
+		return e
+	case !part && query.Has("uploadId"):
+		return awsapi.Errorf(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+	}
+	return nil
+}
+
+// Bucket is the bucket that an S3 request is for; "" when it is for none.
+func Bucket(r *http.Request) string {
+	if b := bucketHost(r.Host); b != "" {
+		return b
+	}
+	b, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	return b
 }
 
 // bucketHost is the bucket of a virtual-hosted S3 address: BUCKET.localhost, BUCKET.s3.REGION.DOMAIN, BUCKET.s3-… or

@@ -87,6 +87,9 @@ func Open(m *awsapi.Model, r *http.Request, limit int64) (*Request, error) {
 			}
 			return q, q.unknown(r.Method + " " + r.URL.Path)
 		}
+		if err := halfPart(q.Operation, q.query); err != nil && m.Name() == "s3" {
+			return q, err
+		}
 		if q.streams() == nil {
 			if err := q.readBody(limit); err != nil {
 				return q, err
@@ -804,7 +807,7 @@ func Foreign(r *http.Request, service string) *Request {
 		}
 	case strings.HasPrefix(ct, "application/x-www-form-urlencoded"):
 		m.Metadata.Protocol = "query"
-	case slices.Contains([]string{"cloudfront", "route53", "s3control", "s3-outposts", "s3express"}, service):
+	case slices.Contains([]string{"s3", "cloudfront", "route53", "s3control", "s3-outposts", "s3express"}, service):
 		m.Metadata.Protocol = "rest-xml"
 	}
 	return &Request{Model: m, http: r, protocol: m.Metadata.Protocol}

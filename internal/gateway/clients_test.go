@@ -35,7 +35,12 @@ func serve(t *testing.T, keys ...identity.Credentials) string {
 	endpoint := func() string { return server.URL }
 	var clk clock.System
 	loop := durable.New(durable.Config{Store: st, Clock: clk, Log: g.Log})
+	objects, err := s3.New(t.Context(), s3.Config{Store: st, Clock: clk, Log: g.Log, DataDir: t.TempDir(), Fatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	g.Register(
+		objects.API(),
 		sqs.New(sqs.Config{Store: st, Clock: clk, Endpoint: endpoint}).API(),
 		sns.New(sns.Config{Store: st, Loop: loop, Clock: clk, Log: g.Log, Calls: g, Endpoint: endpoint, MailDir: t.TempDir()}).API(),
 		iam.New(iam.Config{Store: st, Clock: clk, Keys: g.Keys}).API(),
@@ -43,13 +48,6 @@ func serve(t *testing.T, keys ...identity.Credentials) string {
 		ec2.New(ec2.Config{Store: st, Clock: clk}).API(),
 		logs.New(logs.Config{Store: st, Clock: clk}).API(),
 	)
-	if len(keys) > 0 {
-		objects, err := s3.New(t.Context(), s3.Config{Store: st, Clock: clk, Log: g.Log, DataDir: t.TempDir(), Fatal: func(err error) { t.Error(err) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.Register(objects.API())
-	}
 	if err := loop.Start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}

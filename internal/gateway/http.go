@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -42,7 +43,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sig, sigErr := sigv4.Parse(r)
 	name := g.resolve(r, sig)
 	m := awsapi.Load(name)
-	if foreignPage(r) && len(g.Credentials) == 0 && !(name == "s3" && (r.Method == http.MethodGet || r.Method == http.MethodHead)) {
+	if name == "s3" && r.Method == http.MethodOptions {
+		g.preflight(w, r, request)
+		return
+	}
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	invited := false // by the bucket's CORS rules
+	if origin := r.Header.Get("Origin"); name == "s3" && origin != "" {
+		if h, err := g.allowed(r, origin, r.Method, nil); err == nil {
+			maps.Copy(w.Header(), h)
+			invited = true
+		}
+	}
+	if foreignPage(r) && len(g.Credentials) == 0 && !(name == "s3" && (read || invited)) {
 		q := awsproto.Foreign(r, name)
 		q.Fail(w, awsapi.Errorf(403, "AccessDenied", "Mayfly answers no web page but its own. Configure credentials to allow signed requests from others."), request)
 		return

@@ -120,5 +120,5 @@ fails("InvalidAction", "CreateVolume", ec2.create_volume, AvailabilityZone="a", 
 fails("UnknownServiceException", "dynamodb", client("dynamodb").list_tables)
 fails("UnknownServiceException", "eks", client("eks").list_clusters)
 fails("UnknownServiceException", "autoscaling", client("autoscaling").describe_auto_scaling_groups)
-fails("NotImplemented", "Mayfly does not implement the operation ListBuckets", client("s3").list_buckets)
+fails("NotImplemented", "Mayfly does not implement the operation GetBucketWebsite", client("s3").get_bucket_website, Bucket="bkt")
 print("done")
