@@ -10,7 +10,6 @@ import (
 	"context"
 
 	"github.com/mayfly-run/mayfly/asl"
-	"github.com/mayfly-run/mayfly/asl/jsonpath"
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
@@ -23,8 +22,6 @@ type Source struct {
 	Resource  string          // "arn:aws:states:::s3:getObject", "…:s3:listObjectsV2"; empty: Items
 	Arguments jsonvalue.Value // Parameters or Arguments, evaluated: {"Bucket":…,"Key":…}
 	Config    ReaderConfig
-	// ItemsPath selects the items in a JSON document that was read; nil: the document itself.
-	ItemsPath *jsonpath.Path
 }
 
 // ReaderConfig is ItemReader.ReaderConfig, evaluated. An empty string is a field that was not given.
