@@ -34,11 +34,16 @@ type Principal struct {
 	// Execution is the ARN of the execution on whose behalf all of this happens: the nearest one in the chain.
 	// Empty for what a person's own call started.
 	Execution string `json:"execution,omitempty"`
+	// Service is the AWS service that makes the call itself, "sns.amazonaws.com", and Source the ARN of what makes it do so.
+	// A resource's policy judges them; empty for all that calls with a role or a key.
+	Service string `json:"service,omitempty"`
+	Source  string `json:"source,omitempty"`
 }
 
 // On is p acting as another entity on the same behalf.
 func (p Principal) On(kind Kind, entity, arn string) Principal {
 	p.Kind, p.Entity, p.ARN = kind, entity, arn
+	p.Service, p.Source = "", ""
 	return p
 }
 

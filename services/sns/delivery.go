@@ -27,6 +27,7 @@ type publication struct {
 	At         time.Time                               `json:"at"`
 	By         identity.Principal                      `json:"by"`
 	Targets    []target                                `json:"targets"`
+	Signature  string                                  `json:"signature,omitempty"` // its version; empty is "1"
 	// Subscription is a new or renewed pending subscription, kept together with the mail that asks for its confirmation.
 	Subscription *subscription `json:"subscription,omitempty"`
 }
@@ -37,6 +38,7 @@ type target struct {
 	Protocol     string `json:"protocol"`
 	Endpoint     string `json:"endpoint"`
 	Raw          bool   `json:"raw,omitempty"`
+	DeadLetters  string `json:"deadLetters,omitempty"` // ARN of the queue for what cannot be delivered
 }
 
 // text is what a subscriber of a protocol gets.
@@ -68,11 +70,13 @@ type (
 		Failed    *result      `json:"failed,omitempty"`
 	}
 	command struct {
-		Target int `json:"target"`
+		Target int  `json:"target"`
+		Dead   bool `json:"dead,omitempty"` // to the queue of dead letters
 	}
 	state struct {
 		*publication
 		open  map[int]bool
+		dead  map[int]bool // given up on: on its way to the queue of dead letters
 		tries map[int]int
 	}
 )
@@ -86,14 +90,20 @@ func (core) Apply(s *state, f fact) {
 	switch {
 	case f.Published != nil:
 		s.publication, s.open, s.tries = f.Published, map[int]bool{}, map[int]int{}
+		s.dead = map[int]bool{}
 		for i := range f.Published.Targets {
 			s.open[i] = true
 		}
 	case f.Delivered != nil:
 		delete(s.open, *f.Delivered)
 	case f.Failed != nil:
-		if s.tries[f.Failed.Target]++; f.Failed.Permanent {
-			delete(s.open, f.Failed.Target)
+		i := f.Failed.Target
+		switch s.tries[i]++; {
+		case !f.Failed.Permanent:
+		case s.Targets[i].DeadLetters != "" && !s.dead[i]:
+			s.dead[i], s.tries[i] = true, 0
+		default:
+			delete(s.open, i)
 		}
 	}
 }
@@ -112,7 +122,7 @@ func (c core) Decide(s *state, in durable.Input[input], env durable.Env) (durabl
 		}
 		d.Reply = b.Publish.ID
 	case b.Retry != nil && s.open[*b.Retry]:
-		d.Commands = append(d.Commands, command{Target: *b.Retry})
+		d.Commands = append(d.Commands, command{*b.Retry, s.dead[*b.Retry]})
 	case b.Result != nil && s.open[b.Result.Target]:
 		r := *b.Result
 		if r.Error == "" {
@@ -122,7 +132,10 @@ func (c core) Decide(s *state, in durable.Input[input], env durable.Env) (durabl
 		tries := s.tries[r.Target] + 1
 		r.Permanent = r.Permanent || tries >= attempts
 		note(fact{Failed: &r})
-		if !r.Permanent {
+		switch {
+		case r.Permanent && s.open[r.Target]:
+			d.Commands = append(d.Commands, command{r.Target, true})
+		case !r.Permanent:
 			d.SetTimers = []durable.Timer{{Name: fmt.Sprint(r.Target), Due: env.Now.Add(min(time.Second<<(tries-1), 5*time.Minute))}}
 		}
 	}
@@ -148,14 +161,18 @@ func (s *Service) kind() durable.Kind[state, input, fact, command] {
 				return nil, err
 			}
 			r := &result{Target: c.Target}
-			if err := s.deliver(ctx, key, &p, p.Targets[c.Target]); err != nil {
+			deliver := s.deliver
+			if c.Dead {
+				deliver = s.bury
+			}
+			if err := deliver(ctx, key, &p, p.Targets[c.Target]); err != nil {
 				if ctx.Err() != nil {
 					return nil, err
 				}
 				r.Error = err.Error()
 				var refused *awsapi.Error
 				r.Permanent = errors.As(err, &refused) && refused.Status < 500 || errors.Is(err, errRejected)
-				s.Log.WarnContext(ctx, "notification not delivered", "message", p.ID, "topic", p.Topic, "protocol", p.Targets[c.Target].Protocol, "gaveUp", r.Permanent, "err", err)
+				s.Log.WarnContext(ctx, "notification not delivered", "message", p.ID, "topic", p.Topic, "protocol", p.Targets[c.Target].Protocol, "gaveUp", r.Permanent, "deadLetter", c.Dead, "err", err)
 			}
 			return &input{Result: r}, nil
 		},
@@ -172,36 +189,54 @@ func (s *Service) kind() durable.Kind[state, input, fact, command] {
 
 // deliver brings a message to one subscriber. key is the same at each repetition.
 func (s *Service) deliver(ctx context.Context, key string, p *publication, t target) error {
-	call := awscall.Call{Principal: p.By, RequestKey: key}
 	switch t.Protocol {
 	case "sqs":
-		a := strings.Split(t.Endpoint, ":")
-		call.Principal.Region = a[3]
-		call.Service, call.Operation = "sqs", "SendMessage"
-		in := map[string]any{"QueueUrl": s.Endpoint() + "/" + a[4] + "/" + a[5], "MessageBody": p.text(t.Protocol)}
-		if t.Raw {
-			if attributes := documents(p.Attributes); len(attributes) > 0 {
-				in["MessageAttributes"] = attributes
-			}
-		} else {
-			in["MessageBody"] = s.envelope(p, t)
-		}
-		call.Input = in
+		return s.queue(ctx, key, p, t, t.Endpoint)
 	case "lambda":
+		n, err := s.notification(ctx, p, t, true)
+		if err != nil {
+			return err
+		}
 		event, err := json.Marshal(map[string]any{"Records": []any{map[string]any{
-			"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": t.Subscription, "Sns": s.notification(p, t, true),
+			"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": t.Subscription, "Sns": n,
 		}}})
 		if err != nil {
 			return err
 		}
-		call.Service, call.Operation = "lambda", "Invoke"
-		call.Input = map[string]any{"FunctionName": t.Endpoint, "InvocationType": "Event", "Payload": event}
+		by := p.By
+		by.Service, by.Source = "sns.amazonaws.com", p.Topic
+		_, err = s.Calls.Invoke(ctx, awscall.Call{Principal: by, RequestKey: key, Service: "lambda", Operation: "Invoke",
+			Input: map[string]any{"FunctionName": t.Endpoint, "InvocationType": "Event", "Payload": event}})
+		return err
 	case "email", "email-json":
 		return s.mail(ctx, p, t)
-	default:
-		return fmt.Errorf("%w: protocol %s", errRejected, t.Protocol)
 	}
-	_, err := s.Calls.Invoke(ctx, call)
+	return fmt.Errorf("%w: protocol %s", errRejected, t.Protocol)
+}
+
+// bury keeps what could not be delivered in the subscription's queue of dead letters.
+func (s *Service) bury(ctx context.Context, key string, p *publication, t target) error {
+	return s.queue(ctx, key, p, t, t.DeadLetters)
+}
+
+// queue sends the message to an SQS queue.
+func (s *Service) queue(ctx context.Context, key string, p *publication, t target, arn string) error {
+	a := strings.Split(arn, ":")
+	in := map[string]any{"QueueUrl": s.Endpoint() + "/" + a[4] + "/" + a[5], "MessageBody": p.text(t.Protocol)}
+	if t.Raw {
+		if attributes := documents(p.Attributes); len(attributes) > 0 {
+			in["MessageAttributes"] = attributes
+		}
+	} else {
+		body, err := s.envelope(ctx, p, t)
+		if err != nil {
+			return err
+		}
+		in["MessageBody"] = body
+	}
+	by := p.By
+	by.Region = a[3]
+	_, err := s.Calls.Invoke(ctx, awscall.Call{Principal: by, RequestKey: key, Service: "sqs", Operation: "SendMessage", Input: in})
 	return err
 }
 
@@ -213,21 +248,33 @@ func documents(attributes map[string]snsapi.MessageAttributeValue) map[string]an
 	return out
 }
 
-// notification is the message as its receivers see it. AWS: Lambda spells the URL and the attributes otherwise than the
+// notification is the message as its receivers see it. AWS: Lambda spells the URLs and the attributes otherwise than the
 // envelope that queues and mails get.
-func (s *Service) notification(p *publication, t target, lambda bool) map[string]any {
-	unsubscribe := "UnsubscribeURL"
+func (s *Service) notification(ctx context.Context, p *publication, t target, lambda bool) (map[string]any, error) {
+	url := "URL"
 	if lambda {
-		unsubscribe = "UnsubscribeUrl"
+		url = "Url"
 	}
 	n := map[string]any{
 		"Type": "Notification", "MessageId": p.ID, "TopicArn": p.Topic, "Message": p.text(t.Protocol),
-		"Timestamp": p.At.UTC().Format("2006-01-02T15:04:05.000Z"), unsubscribe: s.link("Unsubscribe", "SubscriptionArn", t.Subscription),
+		"Timestamp": p.At.UTC().Format("2006-01-02T15:04:05.000Z"), "Unsubscribe" + url: s.link("Unsubscribe", "SubscriptionArn", t.Subscription),
+		"SignatureVersion": "1",
+	}
+	if p.Signature != "" {
+		n["SignatureVersion"] = p.Signature
 	}
 	if p.Subject != "" {
 		n["Subject"] = p.Subject
 	} else if lambda {
 		n["Subject"] = nil
+	}
+	sig, err := s.signer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n["SigningCert"+url] = s.Endpoint() + Prefix + sig.file()
+	if n["Signature"], err = sig.sign(n, p.Signature); err != nil {
+		return nil, err
 	}
 	attributes := map[string]any{}
 	for k, v := range p.Attributes {
@@ -242,10 +289,14 @@ func (s *Service) notification(p *publication, t target, lambda bool) map[string
 	if lambda || len(attributes) > 0 {
 		n["MessageAttributes"] = attributes
 	}
-	return n
+	return n, nil
 }
 
-func (s *Service) envelope(p *publication, t target) string {
-	b, _ := json.MarshalIndent(s.notification(p, t, false), "", "  ") // strings and maps of them
-	return string(b)
+func (s *Service) envelope(ctx context.Context, p *publication, t target) (string, error) {
+	n, err := s.notification(ctx, p, t, false)
+	if err != nil {
+		return "", err
+	}
+	b, err := json.MarshalIndent(n, "", "  ")
+	return string(b), err
 }

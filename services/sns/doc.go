@@ -5,6 +5,8 @@
 // by e-mail stays pending until the link in its confirmation mail is followed, as on AWS. Mail goes out by SMTP; without a mail
 // server it is kept as RFC 5322 files.
 //
-// FIFO topics, HTTP, SMS and mobile push, and filter policies are refused by name. What SNS signs on AWS (the envelope of a
-// notification) is not signed: there is no certificate of Amazon's here.
+// Filter policies judge attributes or bodies (filter.go), redrive policies catch what cannot be delivered, and notifications are
+// signed with a key of this server's own, whose certificate it serves: there is none of Amazon's here.
+//
+// FIFO topics, HTTP, SMS and mobile push are refused by name.
 package sns

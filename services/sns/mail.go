@@ -23,7 +23,7 @@ var errRejected = errors.New("rejected")
 
 // compose writes the mail of one delivery. Its Message-ID follows from message and subscriber, so that a repeated mail
 // can be told from a second one.
-func (s *Service) compose(p *publication, t target) (id string, text []byte) {
+func (s *Service) compose(ctx context.Context, p *publication, t target) (id string, text []byte, err error) {
 	id = p.ID + "." + t.Subscription[strings.LastIndexByte(t.Subscription, ':')+1:]
 	subject, body := p.Subject, p.text(t.Protocol)
 	if subject == "" {
@@ -35,7 +35,9 @@ func (s *Service) compose(p *publication, t target) (id string, text []byte) {
 		body = "You have chosen to subscribe to the topic:\n" + p.Topic + "\n\nTo confirm this subscription, visit the link below (if this was in error no action is necessary):\n" +
 			s.link("ConfirmSubscription", "TopicArn", p.Topic, "Token", p.Subscription.Token) + "\n"
 	case t.Protocol == "email-json":
-		body = s.envelope(p, t)
+		if body, err = s.envelope(ctx, p, t); err != nil {
+			return "", nil, err
+		}
 	default:
 		body += "\n\n--\nIf you wish to stop receiving notifications from this topic, please visit the link below to unsubscribe:\n" +
 			s.link("Unsubscribe", "SubscriptionArn", t.Subscription) + "\n"
@@ -58,7 +60,7 @@ func (s *Service) compose(p *publication, t target) (id string, text []byte) {
 	w := quotedprintable.NewWriter(&b)
 	_, _ = w.Write([]byte(strings.ReplaceAll(body, "\n", "\r\n"))) // into memory
 	_ = w.Close()
-	return id, b.Bytes()
+	return id, b.Bytes(), nil
 }
 
 func (s *Service) from() string {
@@ -70,7 +72,10 @@ func (s *Service) from() string {
 
 // mail sends the mail of one delivery, or keeps it as a file where there is no mail server.
 func (s *Service) mail(ctx context.Context, p *publication, t target) error {
-	id, text := s.compose(p, t)
+	id, text, err := s.compose(ctx, p, t)
+	if err != nil {
+		return err
+	}
 	if s.SMTP == "" {
 		return keep(s.MailDir, id, text)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"html"
@@ -53,6 +54,8 @@ func (Config) TLS(host string) *tls.Config {
 type Service struct {
 	Config
 	mu         sync.Mutex // one change of topics and subscriptions at a time
+	signing    sync.Mutex
+	signs      *signer // nil until the first signature
 	deliveries *durable.Entities[state, input, fact, command]
 }
 
@@ -220,8 +223,10 @@ var (
 	topicAttributes = []string{"DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId", "SignatureVersion", "TracingConfig"}
 )
 
-func checkTopicAttribute(name string) error {
+func checkTopicAttribute(name, value string) error {
 	switch {
+	case name == "SignatureVersion" && value != "" && value != "1" && value != "2":
+		return awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: SignatureVersion: Invalid value [%s]. Must be 1 or 2.", value)
 	case strings.HasPrefix(name, "Fifo") || name == "ContentBasedDeduplication":
 		return awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: FIFO topics are not supported by Mayfly yet; leave out %s", name)
 	case !slices.Contains(topicAttributes, name):
@@ -238,8 +243,8 @@ func (s *Service) CreateTopic(ctx context.Context, in *snsapi.CreateTopicInput) 
 	if !topicName.MatchString(in.Name) {
 		return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Topic Name")
 	}
-	for k := range in.Attributes {
-		if err := checkTopicAttribute(k); err != nil {
+	for k, v := range in.Attributes {
+		if err := checkTopicAttribute(k, v); err != nil {
 			return nil, err
 		}
 	}
@@ -349,7 +354,7 @@ func (s *Service) GetTopicAttributes(ctx context.Context, in *snsapi.GetTopicAtt
 
 // SetTopicAttributes changes one attribute; an empty value removes it.
 func (s *Service) SetTopicAttributes(ctx context.Context, in *snsapi.SetTopicAttributesInput) (*snsapi.SetTopicAttributesOutput, error) {
-	if err := checkTopicAttribute(in.AttributeName); err != nil {
+	if err := checkTopicAttribute(in.AttributeName, awsapi.Val(in.AttributeValue)); err != nil {
 		return nil, err
 	}
 	out := &snsapi.SetTopicAttributesOutput{}
@@ -424,23 +429,49 @@ func (s *Service) ListTagsForResource(ctx context.Context, in *snsapi.ListTagsFo
 	return out, nil
 }
 
-func checkSubscriptionAttribute(protocol, name, value string) error {
-	switch name {
-	case "RawMessageDelivery":
-		if value != "true" && value != "false" {
-			return awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: RawMessageDelivery: Invalid value [%s]. Must be true or false.", value)
+// checkAttributes judges a subscription's attributes together; the error is the reason of an InvalidParameter.
+func checkAttributes(protocol string, attributes map[string]string) error {
+	for name, value := range attributes {
+		switch name {
+		case "RawMessageDelivery":
+			if value != "true" && value != "false" {
+				return refuse("RawMessageDelivery: Invalid value [%s]. Must be true or false.", value)
+			}
+			if value == "true" && protocol != "sqs" {
+				return refuse("RawMessageDelivery: Delivery protocol [%s] does not support raw message delivery.", protocol)
+			}
+		case "FilterPolicy", "FilterPolicyScope":
+		case "RedrivePolicy":
+			if _, err := deadLetters(value); err != nil {
+				return err
+			}
+		case "DeliveryPolicy", "SubscriptionRoleArn", "ReplayPolicy":
+			if value != "" && value != "{}" {
+				return refuse("%s is not supported by Mayfly yet", name)
+			}
+		default:
+			return refuse("AttributeName")
 		}
-		if value == "true" && protocol != "sqs" {
-			return awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: Delivery protocol [%s] does not support raw message delivery.", protocol)
-		}
-	case "FilterPolicy", "FilterPolicyScope", "RedrivePolicy", "DeliveryPolicy", "SubscriptionRoleArn", "ReplayPolicy":
-		if value != "" && value != "{}" {
-			return awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: %s is not supported by Mayfly yet", name)
-		}
-	default:
-		return awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: AttributeName")
 	}
-	return nil
+	_, err := parseFilter(attributes["FilterPolicy"], attributes["FilterPolicyScope"])
+	return err
+}
+
+// deadLetters is the queue of a redrive policy; "" for none.
+func deadLetters(policy string) (queue string, err error) {
+	var p struct{ DeadLetterTargetArn *string }
+	if policy == "" {
+		return "", nil
+	}
+	switch err := json.Unmarshal([]byte(policy), &p); {
+	case err != nil:
+		return "", refuse("RedrivePolicy: failed to parse JSON.")
+	case p.DeadLetterTargetArn == nil && strings.TrimSpace(policy) == "{}":
+		return "", nil
+	case p.DeadLetterTargetArn == nil || checkEndpoint("sqs", *p.DeadLetterTargetArn) != nil:
+		return "", refuse("RedrivePolicy: deadLetterTargetArn is an invalid arn")
+	}
+	return *p.DeadLetterTargetArn, nil
 }
 
 func checkEndpoint(protocol, endpoint string) error {
@@ -476,10 +507,8 @@ func (s *Service) Subscribe(ctx context.Context, in *snsapi.SubscribeInput) (*sn
 	if err := checkEndpoint(in.Protocol, endpoint); err != nil {
 		return nil, err
 	}
-	for k, v := range in.Attributes {
-		if err := checkSubscriptionAttribute(in.Protocol, k, v); err != nil {
-			return nil, err
-		}
+	if err := checkAttributes(in.Protocol, in.Attributes); err != nil {
+		return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: %v", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -494,6 +523,11 @@ func (s *Service) Subscribe(ctx context.Context, in *snsapi.SubscribeInput) (*sn
 	sub := &subscription{Account: t.Account, Region: t.Region, Topic: t.Name, ID: uuid.NewString(), Protocol: in.Protocol, Endpoint: endpoint, Attributes: in.Attributes}
 	for _, old := range subs {
 		if old.Protocol == in.Protocol && old.Endpoint == endpoint {
+			for k, v := range in.Attributes {
+				if old.Attributes[k] != v {
+					return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: Subscription already exists with different attributes")
+				}
+			}
 			if old.Token == "" { // AWS: the same subscription is answered
 				return &snsapi.SubscribeOutput{SubscriptionArn: awsapi.Ptr(old.arn())}, nil
 			}
@@ -595,6 +629,9 @@ func (s *Service) GetSubscriptionAttributes(ctx context.Context, in *snsapi.GetS
 		"SubscriptionArn": sub.arn(), "TopicArn": sub.topicARN(), "Owner": sub.Account, "Protocol": sub.Protocol, "Endpoint": sub.Endpoint,
 		"PendingConfirmation": fmt.Sprint(sub.Token != ""), "ConfirmationWasAuthenticated": fmt.Sprint(sub.Followed == "" && sub.Token == ""), "RawMessageDelivery": "false",
 	}
+	if sub.Attributes["FilterPolicy"] != "" {
+		a["FilterPolicyScope"] = scopeAttributes
+	}
 	maps.Copy(a, sub.Attributes)
 	return &snsapi.GetSubscriptionAttributesOutput{Attributes: a}, nil
 }
@@ -607,13 +644,15 @@ func (s *Service) SetSubscriptionAttributes(ctx context.Context, in *snsapi.SetS
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSubscriptionAttribute(sub.Protocol, in.AttributeName, awsapi.Val(in.AttributeValue)); err != nil {
-		return nil, err
-	}
 	if sub.Attributes == nil {
 		sub.Attributes = map[string]string{}
 	}
-	sub.Attributes[in.AttributeName] = awsapi.Val(in.AttributeValue)
+	if sub.Attributes[in.AttributeName] = awsapi.Val(in.AttributeValue); sub.Attributes[in.AttributeName] == "" {
+		delete(sub.Attributes, in.AttributeName)
+	}
+	if err := checkAttributes(sub.Protocol, sub.Attributes); err != nil {
+		return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: %v", err)
+	}
 	out := &snsapi.SetSubscriptionAttributesOutput{}
 	return out, s.commit(ctx, out, sub.row())
 }
@@ -673,15 +712,25 @@ func (s *Service) publish(ctx context.Context, arn, requestKey string, e snsapi.
 	if err != nil {
 		return "", err
 	}
-	p.Topic = t.arn()
+	p.Topic, p.Signature = t.arn(), t.Attributes["SignatureVersion"]
 	subs, err := s.subscriptions(ctx, t.Account, t.Region, t.Name)
 	if err != nil {
 		return "", err
 	}
 	for _, sub := range subs {
-		if sub.Token == "" {
-			p.Targets = append(p.Targets, target{Subscription: sub.arn(), Protocol: sub.Protocol, Endpoint: sub.Endpoint, Raw: sub.Attributes["RawMessageDelivery"] == "true"})
+		f, err := parseFilter(sub.Attributes["FilterPolicy"], sub.Attributes["FilterPolicyScope"])
+		if err != nil {
+			return "", fmt.Errorf("subscription %s: %w", sub.arn(), err)
 		}
+		if sub.Token != "" || f != nil && !f.accepts(p.text(sub.Protocol), p.Attributes) {
+			continue
+		}
+		dead, err := deadLetters(sub.Attributes["RedrivePolicy"])
+		if err != nil {
+			return "", fmt.Errorf("subscription %s: %w", sub.arn(), err)
+		}
+		p.Targets = append(p.Targets, target{Subscription: sub.arn(), Protocol: sub.Protocol, Endpoint: sub.Endpoint,
+			Raw: sub.Attributes["RawMessageDelivery"] == "true", DeadLetters: dead})
 	}
 	return durable.Reply[string](s.deliveries.Do(ctx, store.ID(kind+"/"+p.ID), durable.Input[input]{By: p.By, RequestKey: requestKey, Body: input{Publish: p}}))
 }
@@ -761,6 +810,19 @@ func (s *Service) Handler() http.Handler {
 	mux.HandleFunc("GET "+Prefix+"Unsubscribe", func(w http.ResponseWriter, r *http.Request) {
 		_, err := s.Unsubscribe(r.Context(), &snsapi.UnsubscribeInput{SubscriptionArn: r.FormValue("SubscriptionArn")})
 		answer(w, r, "Unsubscribed:", r.FormValue("SubscriptionArn"), err)
+	})
+	mux.HandleFunc("GET "+Prefix+"{certificate}", func(w http.ResponseWriter, r *http.Request) {
+		sig, err := s.signer(r.Context())
+		switch {
+		case err != nil:
+			s.Log.ErrorContext(r.Context(), "certificate not read", "err", err)
+			w.WriteHeader(http.StatusInternalServerError)
+		case r.PathValue("certificate") != sig.file():
+			http.NotFound(w, r)
+		default:
+			w.Header().Set("Content-Type", "application/x-pem-file")
+			_ = pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: sig.Certificate}) // the client has left
+		}
 	})
 	return mux
 }

@@ -371,7 +371,9 @@ func TestRefusals(t *testing.T) {
 	}{
 		"http":                   {"InvalidParameter", "not supported", subscribe("https", "https://x.example", nil)},
 		"no address":             {"InvalidParameter", "Email address", subscribe("email", "nobody", nil)},
-		"a filter policy":        {"InvalidParameter", "FilterPolicy is not supported", subscribe("sqs", "arn:aws:sqs:us-east-1:000000000000:q", map[string]string{"FilterPolicy": `{"a":["b"]}`})},
+		"a bad filter policy":    {"InvalidParameter", "Attributes Reason: FilterPolicy: failed to parse JSON", subscribe("sqs", "arn:aws:sqs:us-east-1:000000000000:q", map[string]string{"FilterPolicy": "{"})},
+		"no queue of the dead":   {"InvalidParameter", "deadLetterTargetArn is an invalid arn", subscribe("sqs", "arn:aws:sqs:us-east-1:000000000000:q", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sns:us-east-1:000000000000:t"}`})},
+		"a delivery policy":      {"InvalidParameter", "DeliveryPolicy is not supported", subscribe("sqs", "arn:aws:sqs:us-east-1:000000000000:q", map[string]string{"DeliveryPolicy": `{"a":["b"]}`})},
 		"raw mail":               {"InvalidParameter", "raw message", subscribe("email", "a@b.example", map[string]string{"RawMessageDelivery": "true"})},
 		"no topic":               {"NotFound", "Topic does not exist", publish(snsapi.PublishInput{TopicArn: &gone, Message: "x"})},
 		"an empty message":       {"InvalidParameter", "Empty message", publish(snsapi.PublishInput{TopicArn: &topic})},

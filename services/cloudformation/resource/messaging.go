@@ -114,7 +114,7 @@ func (c *call) subscribe(ctx context.Context, had [][2]string) error {
 	}
 }
 
-var subscriptionAttributes = []string{"DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy", "SubscriptionRoleArn"}
+var subscriptionAttributes = []string{"DeliveryPolicy", "FilterPolicyScope", "FilterPolicy", "RawMessageDelivery", "RedrivePolicy", "SubscriptionRoleArn"}
 
 var snsSubscription = &Type{
 	Name:       "AWS::SNS::Subscription",
@@ -135,9 +135,19 @@ var snsSubscription = &Type{
 		return nil
 	},
 	update: func(ctx context.Context, c *call) error {
+		set := func(n, v string) error {
+			_, err := c.do(ctx, "sns", "SetSubscriptionAttributes", map[string]any{"SubscriptionArn": c.physical, "AttributeName": n, "AttributeValue": v})
+			return err
+		}
+		rescoped := c.changed("FilterPolicyScope")
+		if rescoped { // a policy of one scope may be none of the other
+			if err := set("FilterPolicy", ""); err != nil {
+				return err
+			}
+		}
 		for _, n := range subscriptionAttributes {
-			if c.changed(n) {
-				if _, err := c.do(ctx, "sns", "SetSubscriptionAttributes", map[string]any{"SubscriptionArn": c.physical, "AttributeName": n, "AttributeValue": c.str(n)}); err != nil {
+			if c.changed(n) || n == "FilterPolicy" && rescoped {
+				if err := set(n, c.str(n)); err != nil {
 					return err
 				}
 			}
