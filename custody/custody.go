@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -131,24 +132,69 @@ func project(id store.ID, l *lease, facts []fact) []store.RowChange {
 	return rows
 }
 
-// Ledger lists the decisions, the oldest first.
-func (c *Custody) Ledger(ctx context.Context) ([]Entry, error) {
+// Ledger lists what was made on behalf of executions and what was decided about it, the oldest first. With the ARN of an
+// execution it is what that one, or one below it, has made.
+func (c *Custody) Ledger(ctx context.Context, execution string) ([]Entry, error) {
 	found, err := c.cfg.Store.List(ctx, store.Query{Service: service, Kind: "ledger", Index: "time"})
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Entry, len(found))
-	for i, f := range found {
-		if err := json.Unmarshal(f.Value, &out[i]); err != nil {
+	out := make([]Entry, 0, len(found))
+	below := map[string]bool{"": true} // by owner
+	for _, f := range found {
+		var e Entry
+		if err := json.Unmarshal(f.Value, &e); err != nil {
 			return nil, fmt.Errorf("ledger %s: %w", f.Key.ID, err)
+		}
+		owner := e.Owner
+		if execution == "" {
+			owner = ""
+		}
+		is, known := below[owner]
+		if !known {
+			ch, err := c.chain(ctx, owner)
+			if err != nil {
+				return nil, fmt.Errorf("executions above %s: %w", owner, err)
+			}
+			is = slices.Contains(ch.all, execution)
+			below[owner] = is
+		}
+		if is {
+			out = append(out, e)
 		}
 	}
 	return out, nil
 }
 
+// Began is what the first record of a stack or cluster sends: the books on it are opened. It is pure.
+func (c *Custody) Began(h Holding) []durable.Send {
+	if h.By.Execution == "" {
+		return nil // a person made it
+	}
+	out := []durable.Send{{To: leaseID(h.Kind, h.ID), ID: "made", Body: input{Made: &seen{Kind: h.Kind, ID: h.ID, Name: h.Name, Account: h.Account, Region: h.Region,
+		Owner: h.By.Execution, Clusters: h.Clusters}}}}
+	if h.Kind == KindCluster && h.By.Kind == identity.StackOperation {
+		out = append(out, durable.Send{To: leaseID(KindStack, h.By.Entity), ID: "holds/" + h.ID, Body: input{Holds: h.ID}})
+	}
+	return out
+}
+
+// Over is what the last record of a stack or cluster sends. It is pure.
+func (c *Custody) Over(h Holding) []durable.Send {
+	if h.By.Execution == "" {
+		return nil
+	}
+	return []durable.Send{{To: leaseID(h.Kind, h.ID), ID: "over", Body: input{Gone: true}}}
+}
+
 // committed watches what is being ended, so that a deletion that fails is answered at once.
 func (c *Custody) committed(id store.ID, _ *lease, facts []fact) {
 	for _, f := range facts {
+		if o := f.Opened; o != nil {
+			c.mu.Lock()
+			c.hold(o.Owner, id)
+			c.mu.Unlock()
+		}
 		switch f.Phase {
 		case "ending":
 			_, name, _ := strings.Cut(strings.TrimPrefix(string(id), "lease/"), "/")
@@ -171,8 +217,16 @@ func (c *Custody) committed(id store.ID, _ *lease, facts []fact) {
 	}
 }
 
-// Closed is what an execution's closing record sends: the release of the leases that it holds. A lease that no round of
-// the reaper has seen yet is not among them; Ended calls for that round.
+// hold notes that an execution holds a lease; c.mu is held.
+func (c *Custody) hold(execution string, id store.ID) {
+	if c.held[execution] == nil {
+		c.held[execution] = map[store.ID]bool{}
+	}
+	c.held[execution][id] = true
+}
+
+// Closed is what an execution's closing record sends: the release of the leases that it holds. A lease that is only just
+// being opened is not among them; Ended calls for a round of the reaper.
 func (c *Custody) Closed(execution string) []durable.Send {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -289,13 +343,8 @@ func (c *Custody) Reap(ctx context.Context) error {
 		optOut := strings.EqualFold(h.Tags[Tag], TagOff)
 		off[h.ID] = optOut
 		inStack := h.Kind == KindCluster && h.By.Kind == identity.StackOperation
-		switch {
-		case h.By.Execution == "":
+		if h.By.Execution == "" {
 			continue // a person made it
-		case h.Kind == KindStack && len(h.Clusters) == 0:
-			if !containsID(open, leaseID(h.Kind, h.ID)) {
-				continue // only attributed, as long as it holds no cluster
-			}
 		}
 		ch, known := chains[h.By.Execution]
 		if !known {
@@ -308,10 +357,7 @@ func (c *Custody) Reap(ctx context.Context) error {
 		id := leaseID(h.Kind, h.ID)
 		c.mu.Lock()
 		for _, arn := range ch.open {
-			if c.held[arn] == nil {
-				c.held[arn] = map[store.ID]bool{}
-			}
-			c.held[arn][id] = true
+			c.hold(arn, id)
 		}
 		c.mu.Unlock()
 		s := &seen{Kind: h.Kind, ID: h.ID, Name: h.Name, Account: h.Account, Region: h.Region, Owner: h.By.Execution, Status: h.Status, Clusters: h.Clusters,
@@ -330,17 +376,9 @@ func (c *Custody) Reap(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func containsID(ids []store.ID, id store.ID) bool {
-	for _, i := range ids {
-		if i == id {
-			return true
-		}
-	}
-	return false
-}
-
 // chain is an execution and all above it.
 type chain struct {
+	all  []string // from the execution upward
 	open []string // those that run
 	why  string   // how they have ended
 }
@@ -353,6 +391,7 @@ func (c *Custody) chain(ctx context.Context, arn string) (chain, error) {
 	met := map[string]bool{}
 	for arn != "" && !met[arn] && len(met) < maxChain {
 		met[arn] = true
+		ch.all = append(ch.all, arn)
 		x, err := c.cfg.Execution(ctx, arn)
 		if errors.Is(err, ErrNoExecution) {
 			said = append(said, arn+" is not known any more")

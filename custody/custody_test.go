@@ -146,7 +146,7 @@ func (w *world) ends(arn, status string) {
 
 func (w *world) ledger() []string {
 	w.t.Helper()
-	entries, err := w.custody.Ledger(w.t.Context())
+	entries, err := w.custody.Ledger(w.t.Context(), "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -155,6 +155,16 @@ func (w *world) ledger() []string {
 		out = append(out, fmt.Sprintf("%s %s: %s: %s", e.Kind, e.ID, e.Action, e.Reason))
 	}
 	return out
+}
+
+// told delivers what a first or last record sends.
+func (w *world) told(sends []durable.Send) {
+	w.t.Helper()
+	for _, s := range sends {
+		if _, err := w.custody.leases.Do(w.t.Context(), s.To, durable.Input[input]{ID: s.ID, Body: s.Body.(input)}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 func settle(d time.Duration) { // in the bubble's time
@@ -183,6 +193,29 @@ func TestCustody(t *testing.T) {
 			want: []string{"DeleteStack s"},
 			book: []string{"stack s: held: made on behalf of x", "cluster j-1: held: made on behalf of x", "stack s: delete-stack: x is ABORTED",
 				"stack s: gone: the stack is no more", "cluster j-1: gone: the cluster is no more"},
+		},
+		{
+			name: "a stack without a cluster is only attributed, until it holds one",
+			story: func(w *world) {
+				w.set(func() {
+					w.executions["x"] = Execution{Status: "FAILED"}
+					w.stackOf("s", "j-1", "x")
+					w.stacks["s"].Clusters = nil
+					delete(w.clusters, "j-1")
+					w.stackOf("t", "j-2", "x")
+					w.stacks["t"].Clusters = nil
+					delete(w.clusters, "j-2")
+				})
+				settle(time.Minute)
+				if len(w.calls) > 0 {
+					w.t.Errorf("without a cluster: %v", w.calls)
+				}
+				w.set(func() { w.stacks["s"].Clusters = []string{"j-1"} })
+			},
+			want: []string{"DeleteStack s"},
+			book: []string{"stack s: made: made on behalf of x", "stack t: made: made on behalf of x", "stack s: held: it holds j-1, made on behalf of x",
+				"stack s: delete-stack: x is FAILED", "stack s: gone: the stack is no more"},
+			left: []string{"t"},
 		},
 		{
 			name: "what a person made has no lease",
@@ -323,6 +356,56 @@ func TestCustody(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What lives only between two rounds of the reaper is in the books all the same: the records of stacks and clusters tell.
+func TestBooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		settle(time.Second) // past the first round
+		w.set(func() {
+			w.executions["outer"] = Execution{Status: "RUNNING"}
+			w.executions["x"] = Execution{Status: "RUNNING", Parent: "outer"}
+			w.executions["y"] = Execution{Status: "RUNNING"}
+		})
+		stack := Holding{Kind: KindStack, ID: "s", Name: "s", By: by(identity.Invocation, "req", "x")}
+		inStack := Holding{Kind: KindCluster, ID: "j-1", Name: "c", By: by(identity.StackOperation, "s", "x")}
+		persons := Holding{Kind: KindCluster, ID: "j-9", By: by(identity.User, "", "")}
+		for _, h := range []Holding{stack, inStack, {Kind: KindStack, ID: "empty", By: by(identity.Execution, "y", "y")}} {
+			w.told(w.custody.Began(h))
+			w.told(w.custody.Began(h)) // a message may come twice
+		}
+		if sends := slices.Concat(w.custody.Began(persons), w.custody.Over(persons)); len(sends) > 0 {
+			t.Errorf("a person's own cluster sends %v", sends)
+		}
+		if sends := w.custody.Closed("x"); len(sends) != 2 {
+			t.Errorf("x releases %v, want the stack and its cluster", sends)
+		}
+		w.told(w.custody.Over(inStack))
+		w.told(w.custody.Over(stack))
+		for execution, want := range map[string][]string{
+			"outer": {"stack s: made: made on behalf of x", "stack s: held: it holds j-1, made on behalf of x", "cluster j-1: held: made on behalf of x",
+				"cluster j-1: gone: the cluster is no more", "stack s: gone: the stack is no more"},
+			"y":      {"stack empty: made: made on behalf of y"},
+			"nobody": nil,
+		} {
+			entries, err := w.custody.Ledger(t.Context(), execution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, fmt.Sprintf("%s %s: %s: %s", e.Kind, e.ID, e.Action, e.Reason))
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("made by %s: %s", execution, diff)
+			}
+		}
+		w.stop()
+		w.store.Close()
+	})
 }
 
 // The closing record of an execution releases the leases that it holds.

@@ -5,6 +5,9 @@
 // none. Then the stack is deleted, and when that fails the clusters in it are ended directly, termination protection or
 // not. Each decision is written to a ledger with its reason. A tag opts out: mayfly:custody=off.
 //
+// The first and the last record of each stack and cluster send word here (Began, Over), so the ledger also says what was made
+// on whose behalf and what is left of it; a stack that holds no cluster is only entered.
+//
 // Two ways lead to the end of a lease. The closing record of an execution sends a release to the leases that it holds
 // (Custody.Closed, given to the engine). And the reaper, at start and every 15 seconds, compares what lives with who owns
 // it: it is the net that finds what was made a moment ago and what a crash has cut off.

@@ -16,6 +16,7 @@ const (
 
 // Actions in the ledger.
 const (
+	Made        = "made"         // a stack without a cluster: attributed, and left alone
 	Held        = "held"         // the lease began
 	Kept        = "kept"         // released, and left alone because of the tag
 	StackEnded  = "delete-stack" // the stack is being deleted
@@ -40,7 +41,7 @@ type Entry struct {
 type lease struct {
 	Kind, ID, Name, Account, Region, Owner string
 
-	Phase   string // "", held, kept, ending or over
+	Phase   string // "", made, held, kept, ending or over
 	Busy    int    // commands that are out
 	Tries   int
 	Last    time.Time // of the last try
@@ -51,6 +52,8 @@ type lease struct {
 // input is what happens to a lease: one field is set.
 type input struct {
 	Seen     *seen     `json:",omitempty"`
+	Made     *seen     `json:",omitempty"` // it began: only what it is and whose
+	Holds    string    `json:",omitempty"` // a cluster that the stack begins to hold
 	Released string    `json:",omitempty"` // an execution that held it has ended
 	Done     *finished `json:",omitempty"`
 	Gone     bool      `json:",omitempty"`
@@ -140,6 +143,10 @@ func (core) Decide(l *lease, in durable.Input[input], env durable.Env) (durable.
 	switch b := in.Body; {
 	case b.Seen != nil:
 		d.look(b.Seen)
+	case b.Made != nil:
+		d.open(b.Made)
+	case b.Holds != "" && l.Phase == "made":
+		d.hold("it holds %s, made on behalf of %s", b.Holds, l.Owner)
 	case b.Released != "" && l.Phase == "held":
 		// Whether that was the last that held it is read from the executions, not from memory.
 		d.d.Commands = append(d.d.Commands, command{Verb: "check", ID: l.ID, Account: l.Account, Region: l.Region})
@@ -170,17 +177,37 @@ func pause(tries int) time.Duration {
 	return p
 }
 
+// open begins the books on a stack or cluster.
+func (d *decision) open(s *seen) {
+	if d.l.Phase != "" {
+		return
+	}
+	d.fact(fact{Opened: s})
+	if s.Kind == KindStack && len(s.Clusters) == 0 {
+		d.fact(fact{Phase: "made"})
+		d.write(Made, "made on behalf of %s", s.Owner)
+		return
+	}
+	d.hold("made on behalf of %s", s.Owner)
+}
+
+func (d *decision) hold(format string, args ...any) {
+	d.fact(fact{Phase: "held"})
+	d.write(Held, format, args...)
+}
+
 func (d *decision) look(s *seen) {
 	l := d.l
 	if l.Phase == "over" {
 		return // its id is not given a second time
 	}
-	if l.Phase == "" {
-		d.fact(fact{Opened: s})
-		d.fact(fact{Phase: "held"})
-		d.write(Held, "made on behalf of %s", s.Owner)
+	d.open(s)
+	if l.Phase == "made" && len(s.Clusters) > 0 {
+		d.hold("it holds %s, made on behalf of %s", strings.Join(s.Clusters, ", "), l.Owner)
 	}
 	switch {
+	case l.Phase == "made": // only attributed
+		return
 	case !s.Ended, s.Covered, l.Busy > 0:
 		return
 	case s.Off:

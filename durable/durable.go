@@ -81,7 +81,10 @@ type Kind[S, I, F, C any] struct {
 	// outbox: it is dispatched again after a pause, and at the next start.
 	Dispatch func(ctx context.Context, id store.ID, key string, c C) (*I, error)
 	// Project returns the rows that show the entity after facts; nil func or result: none.
-	Project  func(id store.ID, s *S, facts []F) []store.RowChange
+	Project func(id store.ID, s *S, facts []F) []store.RowChange
+	// Sends returns messages that go with facts, beside those of the Decision: for what others keep of an entity that
+	// its core need not know. It is pure. Nil func or result: none.
+	Sends    func(id store.ID, s *S, facts []F) []Send
 	Timer    func(name string) I
 	Continue func() I // nil for kinds that never say More
 	// Committed runs after each commit with the facts, on the entity's partition; it must not block. For wake-ups.

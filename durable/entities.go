@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -253,6 +254,9 @@ func (e *Entities[S, I, F, C]) decide(ctx context.Context, id store.ID, state an
 	d, err := e.kind.Core.Decide(s, typed, env)
 	if err != nil {
 		return outcome{}, err
+	}
+	if e.kind.Sends != nil && len(d.Facts) > 0 {
+		d.Sends = slices.Concat(d.Sends, e.kind.Sends(id, s, d.Facts))
 	}
 	out = outcome{
 		facts: d.Facts, factCount: len(d.Facts), sends: d.Sends, setTimers: d.SetTimers, clearTimers: d.ClearTimers,

@@ -33,6 +33,7 @@ func (e *Engine) kind() durable.Kind[execution.Snapshot, execution.Input, execut
 		New:       func(store.ID) *execution.Snapshot { return &execution.Snapshot{} },
 		Dispatch:  e.dispatch,
 		Project:   project,
+		Sends:     e.sends,
 		Timer:     func(name string) execution.Input { return execution.Input{Timer: &execution.TimerFired{Name: name}} },
 		Continue:  func() execution.Input { return execution.Input{Continue: &execution.Continue{}} },
 		Committed: e.committed,
@@ -73,11 +74,16 @@ func (c core) Decide(s *execution.Snapshot, in durable.Input[execution.Input], e
 	if d.Reply.Refused != "" {
 		out.Err = awsapi.Errorf(400, "ExecutionNotRedrivable", "Execution Not Redrivable: '%s'", d.Reply.Refused)
 	}
-	ended := slices.ContainsFunc(d.Facts, func(f execution.Fact) bool { return f.Event != nil && f.Event.Type.Terminal() })
-	if ended && c.e.cfg.Closed != nil {
-		out.Sends = c.e.cfg.Closed(s)
-	}
 	return out, nil
+}
+
+// sends is what the closing record tells others.
+func (e *Engine) sends(_ store.ID, s *execution.Snapshot, facts []execution.Fact) []durable.Send {
+	ended := slices.ContainsFunc(facts, func(f execution.Fact) bool { return f.Event != nil && f.Event.Type.Terminal() })
+	if !ended || e.cfg.Closed == nil {
+		return nil
+	}
+	return e.cfg.Closed(s)
 }
 
 // project writes the row that lists show, when it begins, when it ends, and when it is redriven.

@@ -241,7 +241,7 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 	percent := 100 * s.Time.Orchestration.Seconds() / max(s.Elapsed.Seconds(), 1e-9)
 	line("time", "cluster start %s, Spark %s, cluster end %s, orchestration %s (%.1f %%)", seconds(s.Time.ClusterStart), seconds(s.Time.Spark), seconds(s.Time.ClusterEnd), seconds(s.Time.Orchestration), percent)
 	for _, m := range s.Modes {
-		line("mode", "%s %s %s", m.Mode, m.Status, m.Error)
+		line("mode", "%s", strings.TrimSpace(m.Mode+" "+m.Status+" "+m.Error))
 		if m.Status != "SUCCEEDED" {
 			continue
 		}
@@ -264,8 +264,8 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 	for _, m := range s.Mails {
 		line("", "%s", m)
 	}
-	line("made", "%d clusters, %d stacks", s.Made.Clusters, s.Made.Stacks)
-	line("left", "%d clusters, %d stacks", s.Left.Clusters, s.Left.Stacks)
+	line("made", "%s", s.Made)
+	line("left", "%s", s.Left)
 	fmt.Fprintf(a.out, "\nThe same with the AWS command line:\n  export AWS_ENDPOINT_URL=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1\n", h.Endpoint)
 	fmt.Fprintf(a.out, "  aws stepfunctions get-execution-history --execution-arn %s\n", s.Execution)
 	for _, c := range s.Clusters {

@@ -14,7 +14,8 @@ import (
 	"github.com/mayfly-run/mayfly/store"
 )
 
-// LedgerPath answers the decisions of custody, the oldest first, as a JSON list.
+// LedgerPath answers what was made on behalf of executions and what custody decided about it, the oldest first, as a JSON
+// list. ?execution=ARN asks for what that execution, or one below it, has made.
 const LedgerPath = "/_mayfly/custody"
 
 // newCustody joins custody with those who know what lives: it reads them through functions and knows none of them.
@@ -25,8 +26,7 @@ func (s *Server) newCustody(p *parts, stacks *cloudformation.Service, clusters *
 			owned, err := stacks.Owned(ctx)
 			var out []custody.Holding
 			for _, o := range owned {
-				out = append(out, custody.Holding{Kind: custody.KindStack, ID: o.ID, Name: o.Name, Account: o.Account, Region: o.Region,
-					Status: o.Status, By: o.By, Tags: o.Tags, Clusters: o.Clusters})
+				out = append(out, heldStack(o))
 			}
 			return out, err
 		},
@@ -34,8 +34,7 @@ func (s *Server) newCustody(p *parts, stacks *cloudformation.Service, clusters *
 			live, err := clusters.Live(ctx)
 			var out []custody.Holding
 			for _, o := range live {
-				out = append(out, custody.Holding{Kind: custody.KindCluster, ID: o.ID, Name: o.Name, Account: o.Principal.Account,
-					Region: o.Principal.Region, Status: o.State, By: o.Principal, Tags: o.Tags})
+				out = append(out, heldCluster(o))
 			}
 			return out, err
 		},
@@ -51,6 +50,29 @@ func (s *Server) newCustody(p *parts, stacks *cloudformation.Service, clusters *
 		},
 		EndCluster: clusters.Release,
 	})
+}
+
+func heldStack(o cloudformation.Owned) custody.Holding {
+	return custody.Holding{Kind: custody.KindStack, ID: o.ID, Name: o.Name, Account: o.Account, Region: o.Region, Status: o.Status, By: o.By, Tags: o.Tags, Clusters: o.Clusters}
+}
+
+func heldCluster(o emr.Owned) custody.Holding {
+	return custody.Holding{Kind: custody.KindCluster, ID: o.ID, Name: o.Name, Account: o.Principal.Account, Region: o.Principal.Region, Status: o.State, By: o.Principal, Tags: o.Tags}
+}
+
+// stackBooked and clusterBooked are what the first and the last record of a stack and a cluster send to custody.
+func (p *parts) stackBooked(o cloudformation.Owned) []durable.Send {
+	if o.Status == "DELETE_COMPLETE" {
+		return p.custody.Over(heldStack(o))
+	}
+	return p.custody.Began(heldStack(o))
+}
+
+func (p *parts) clusterBooked(o emr.Owned) []durable.Send {
+	if o.Ended {
+		return p.custody.Over(heldCluster(o))
+	}
+	return p.custody.Began(heldCluster(o))
 }
 
 // closed is what the record that closes an execution sends. An Express one lives on a loop of its own, which leases are not
@@ -72,13 +94,10 @@ func (p *parts) observe(x *execution.Snapshot, facts []execution.Fact) {
 
 // ledger serves LedgerPath.
 func (p *parts) ledger(w http.ResponseWriter, r *http.Request) {
-	entries, err := p.custody.Ledger(r.Context())
+	entries, err := p.custody.Ledger(r.Context(), r.URL.Query().Get("execution"))
 	if err != nil {
 		http.Error(w, "the ledger cannot be read", http.StatusInternalServerError)
 		return
-	}
-	if entries == nil {
-		entries = []custody.Entry{}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(entries)

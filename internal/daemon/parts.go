@@ -69,11 +69,11 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	})
 	clusters := emr.New(emr.Config{
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys, Wake: p.wake,
-		DataDir: s.settings.DataDir, Endpoint: s.Endpoint,
+		DataDir: s.settings.DataDir, Endpoint: s.Endpoint, Custody: p.clusterBooked,
 		Spark: func() (*spark.Installation, error) { return spark.Find(s.spark()) },
 	})
 	stacks := cloudformation.New(cloudformation.Config{
-		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint,
+		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint, Custody: p.stackBooked,
 	})
 	p.custody = s.newCustody(p, stacks, clusters)
 	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock})

@@ -2,9 +2,9 @@ package launch
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,10 +22,14 @@ func (r *Run) follow(ctx context.Context, arn string) (map[string]any, error) {
 			return nil, err
 		}
 		r.view.Status, r.view.States = text(d["status"]), Tree(events)
-		if err := r.nested(ctx, r.view.States, events); err != nil {
+		if err := r.nested(ctx, r.view.States); err != nil {
 			return nil, err
 		}
-		if err := r.clusters(ctx, events); err != nil {
+		booked, err := r.booked(ctx, arn)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.clusters(ctx, booked); err != nil {
 			return nil, err
 		}
 		ended := text(d["status"]) != "RUNNING"
@@ -78,7 +82,7 @@ func (r *Run) history(ctx context.Context, arn string) ([]map[string]any, error)
 
 // nested hangs the inner executions below the states that started them: an inner execution carries the outer one's
 // ARN in its input, and stands under the callback state that was open when it began.
-func (r *Run) nested(ctx context.Context, states []*State, _ []map[string]any) error {
+func (r *Run) nested(ctx context.Context, states []*State) error {
 	inner := r.outputs["InnerStateMachineArn"]
 	if inner == "" {
 		return nil
@@ -121,34 +125,20 @@ func waiting(states []*State, fits func(*State) bool) *State {
 	return nil
 }
 
-var clusterID = regexp.MustCompile(`j-[A-Z0-9]{8,20}`)
-
-// clusters describes the clusters that belong to the execution: those of the stack that it made.
-func (r *Run) clusters(ctx context.Context, events []map[string]any) error {
-	ids := map[string]bool{}
-	for _, e := range events {
-		for key, v := range e {
-			if strings.HasSuffix(key, "EventDetails") {
-				for _, field := range []string{"output", "input"} {
-					for _, id := range clusterID.FindAllString(text(at(v, field)), -1) {
-						ids[id] = true
-					}
-				}
-			}
-		}
-	}
-	out, err := r.call(ctx, "elasticmapreduce", "ListClusters", map[string]any{"CreatedAfter": r.started})
-	if err != nil {
-		return err
-	}
+// clusters describes the clusters that the execution has made, the oldest first.
+func (r *Run) clusters(ctx context.Context, booked []item) error {
 	var found []*Cluster
-	for _, c := range slices.Backward(list(out["Clusters"])) { // newest first
-		id, name := text(at(c, "Id")), text(at(c, "Name"))
-		if !ids[id] && !strings.HasPrefix(name, r.modelName()) {
+	for _, b := range booked {
+		if b.kind != "cluster" {
 			continue
 		}
+		out, err := r.call(ctx, "elasticmapreduce", "DescribeCluster", map[string]any{"ClusterId": b.id})
+		if err != nil {
+			return err
+		}
+		c := out["Cluster"]
 		cluster := &Cluster{
-			ID: id, Name: name, State: text(at(c, "Status", "State")), Reason: text(at(c, "Status", "StateChangeReason", "Message")),
+			ID: b.id, Name: text(at(c, "Name")), State: text(at(c, "Status", "State")), Reason: text(at(c, "Status", "StateChangeReason", "Message")),
 			Created: instant(at(c, "Status", "Timeline", "CreationDateTime")),
 			Ready:   instant(at(c, "Status", "Timeline", "ReadyDateTime")),
 			Ended:   instant(at(c, "Status", "Timeline", "EndDateTime")),
@@ -160,6 +150,38 @@ func (r *Run) clusters(ctx context.Context, events []map[string]any) error {
 	}
 	r.view.Clusters = found
 	return nil
+}
+
+// item is a stack or cluster that the execution has made, as custody's ledger tells.
+type item struct {
+	kind, id string // stack or cluster
+	gone     bool
+}
+
+// booked reads custody's ledger: what the execution, with all below it, has made, each once.
+func (r *Run) booked(ctx context.Context, arn string) ([]item, error) {
+	var body []byte
+	err := r.patiently(ctx, func() (err error) {
+		body, err = r.get(ctx, r.Endpoint+"/_mayfly/custody?execution="+url.QueryEscape(arn), 16<<20)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read custody's ledger: %w", err)
+	}
+	var entries []struct{ Kind, ID, Action string }
+	if err := json.Unmarshal(body, &entries); err != nil {
+		return nil, fmt.Errorf("read custody's ledger: %w", err)
+	}
+	var items []item
+	for _, e := range entries {
+		i := slices.IndexFunc(items, func(x item) bool { return x.kind == e.Kind && x.id == e.ID })
+		if i < 0 {
+			i = len(items)
+			items = append(items, item{kind: e.Kind, id: e.ID})
+		}
+		items[i].gone = items[i].gone || e.Action == "gone"
+	}
+	return items, nil
 }
 
 func (r *Run) steps(ctx context.Context, c *Cluster) error {

@@ -49,19 +49,27 @@ type Run struct {
 // restart is how long the server may be away while a run is followed.
 const restart = 30 * time.Second
 
-// call makes one API call; every error says which. While the server restarts it refuses connections: then nothing of the
-// call has happened, and it is made again.
-func (r *Run) call(ctx context.Context, service, operation string, in map[string]any) (map[string]any, error) {
+// call makes one API call; every error says which.
+func (r *Run) call(ctx context.Context, service, operation string, in map[string]any) (out map[string]any, err error) {
+	err = r.patiently(ctx, func() error {
+		out, err = r.Calls.Invoke(ctx, awscall.Call{Service: service, Operation: operation, Input: in})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", service, operation, err)
+	}
+	return out, nil
+}
+
+// patiently does f again while the server restarts and refuses connections: then nothing of it has happened.
+func (r *Run) patiently(ctx context.Context, f func() error) error {
 	for away := time.Duration(0); ; away += r.Poll {
-		out, err := r.Calls.Invoke(ctx, awscall.Call{Service: service, Operation: operation, Input: in})
-		if err == nil {
-			return out, nil
-		}
-		if !errors.Is(err, syscall.ECONNREFUSED) || away > restart {
-			return nil, fmt.Errorf("%s %s: %w", service, operation, err)
+		err := f()
+		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) || away > restart {
+			return err
 		}
 		if err := r.pause(ctx, r.Poll); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }

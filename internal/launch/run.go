@@ -115,8 +115,6 @@ func (r *Run) settings() emr.Settings {
 
 const modelName = "MayflyRun"
 
-func (r *Run) modelName() string { return modelName }
-
 // StateMachine is the outer machine's ARN, once Prepare has made it.
 func (r *Run) StateMachine() string { return r.outputs["StateMachineArn"] }
 
@@ -221,55 +219,45 @@ func (r *Run) confirm(ctx context.Context) error {
 	}
 }
 
-var stackARN = regexp.MustCompile(`arn:aws[a-z-]*:cloudformation:[a-z0-9-]+:\d{12}:stack/[A-Za-z0-9-]+/[A-Za-z0-9-]+`)
+// settling is how often the ledger is read before what is left counts as left: custody may be at work.
+const settling = 50
 
 // summarise looks at what the run came to.
 func (r *Run) summarise(ctx context.Context, d map[string]any, data *traffic.Data) (*Summary, error) {
 	arn := text(d["executionArn"])
 	from, to := instant(d["startDate"]), instant(d["stopDate"])
-	s := &Summary{Status: text(d["status"]), Execution: arn, Elapsed: to.Sub(from), Error: text(d["error"]), Cause: text(d["cause"]), Clusters: r.view.Clusters, Mails: []string{}}
+	s := &Summary{Status: text(d["status"]), Execution: arn, Elapsed: to.Sub(from), Error: text(d["error"]), Cause: text(d["cause"]), Mails: []string{}}
 	r.report("summary", "results are gathered")
-	events, err := r.history(ctx, arn)
-	if err != nil {
-		return nil, err
-	}
-	stacks := map[string]bool{}
-	for _, e := range events {
-		for key, v := range e {
-			if strings.HasSuffix(key, "EventDetails") {
-				for _, field := range []string{"output", "input"} {
-					for _, id := range stackARN.FindAllString(text(at(v, field)), -1) {
-						stacks[id] = !strings.Contains(id, ":stack/"+r.Stack+"/")
-					}
-				}
-			}
-		}
-	}
-	var ends []span
-	for id, own := range stacks {
-		if !own {
-			continue
-		}
-		s.Made.Stacks++
-		stack, err := r.stack(ctx, id)
-		if err != nil {
+	var booked []item
+	for try := 0; ; try++ {
+		var err error
+		if booked, err = r.booked(ctx, arn); err != nil {
 			return nil, err
 		}
-		if text(stack["StackStatus"]) != "DELETE_COMPLETE" {
-			s.Left.Stacks++
+		if s.Made, s.Left = count(booked); s.Left == (Count{}) || try == settling {
+			break
 		}
-		more, reason, err := r.ending(ctx, id)
+		if err := r.pause(ctx, r.Poll); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.clusters(ctx, booked); err != nil {
+		return nil, err
+	}
+	s.Clusters = r.view.Clusters
+	var ends []span
+	for _, b := range booked {
+		if b.kind != "stack" {
+			continue
+		}
+		more, reason, err := r.ending(ctx, b.id)
 		if err != nil {
 			return nil, err
 		}
 		ends = append(ends, more...)
 		s.RootCause = cmp.Or(s.RootCause, reason)
 	}
-	for _, c := range r.view.Clusters {
-		s.Made.Clusters++
-		if c.State != "TERMINATED" && c.State != "TERMINATED_WITH_ERRORS" {
-			s.Left.Clusters++
-		}
+	for _, c := range s.Clusters {
 		for _, st := range c.Steps {
 			if st.Reason != "" {
 				s.RootCause, s.Log = st.Reason, st.Log
@@ -279,11 +267,26 @@ func (r *Run) summarise(ctx context.Context, d map[string]any, data *traffic.Dat
 	if s.Status == "SUCCEEDED" {
 		s.RootCause = ""
 	}
-	s.Time = spent(from, to, r.view.Clusters, ends)
+	s.Time = spent(from, to, s.Clusters, ends)
 	if err := r.results(ctx, s, arn[strings.LastIndexByte(arn, ':')+1:], data); err != nil {
 		return nil, err
 	}
 	return s, r.mails(ctx, s, from)
+}
+
+// count says how many clusters and stacks there were, and how many are left.
+func count(booked []item) (made, left Count) {
+	for _, b := range booked {
+		n := Count{Clusters: 1}
+		if b.kind == "stack" {
+			n = Count{Stacks: 1}
+		}
+		made.Clusters, made.Stacks = made.Clusters+n.Clusters, made.Stacks+n.Stacks
+		if !b.gone {
+			left.Clusters, left.Stacks = left.Clusters+n.Clusters, left.Stacks+n.Stacks
+		}
+	}
+	return made, left
 }
 
 // ending reads from a stack's events when its cluster was being ended, and the first failure.

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,7 +16,7 @@ type Summary struct {
 	Time      Spent         `json:"time"`
 	Modes     []Mode        `json:"modes,omitempty"`
 	Mails     []string      `json:"mails"`           // where the mails of this run lie
-	Made      Count         `json:"made"`            // by the execution
+	Made      Count         `json:"made"`            // by the execution and those below it, as custody's ledger tells
 	Left      Count         `json:"left"`            // of these, still there
 	Error     string        `json:"error,omitempty"` // of the execution
 	Cause     string        `json:"cause,omitempty"`
@@ -29,6 +30,17 @@ type Summary struct {
 type Count struct {
 	Clusters int `json:"clusters"`
 	Stacks   int `json:"stacks"`
+}
+
+func (c Count) String() string {
+	return plural(c.Clusters, "cluster") + ", " + plural(c.Stacks, "stack")
+}
+
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // Spent says where the time went. Orchestration is what is left when the times are taken away in which a cluster started or

@@ -1,8 +1,13 @@
 package launch
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/mayfly-run/mayfly/internal/clock"
 )
 
 func TestSpentCountsWhatOverlapsOnce(t *testing.T) {
@@ -36,5 +41,30 @@ func TestARunThatLeavesSomethingHasNotSucceeded(t *testing.T) {
 	s.Left.Clusters = 1
 	if s.Succeeded() {
 		t.Error("a run that leaves a cluster has succeeded")
+	}
+}
+
+func TestWhatWasMadeIsCountedFromTheLedger(t *testing.T) {
+	const arn = "arn:aws:states:us-east-1:000000000000:execution:M:a b"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/_mayfly/custody" || r.URL.Query().Get("execution") != arn {
+			http.NotFound(w, r)
+			return
+		}
+		io.WriteString(w, `[{"kind":"stack","id":"s","action":"made"},{"kind":"stack","id":"s","action":"held"},{"kind":"cluster","id":"j-1","action":"held"},
+			{"kind":"cluster","id":"j-1","action":"gone"},{"kind":"stack","id":"t","action":"made"},{"kind":"stack","id":"t","action":"gone"},
+			{"kind":"cluster","id":"j-2","action":"held"},{"kind":"cluster","id":"j-2","action":"end-cluster"}]`)
+	}))
+	defer server.Close()
+	run := New(Options{Clock: clock.System{}, Endpoint: server.URL, HTTP: server.Client()})
+	booked, err := run.booked(t.Context(), arn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, left := count(booked); made != (Count{Clusters: 2, Stacks: 2}) || left != (Count{Clusters: 1, Stacks: 1}) {
+		t.Errorf("made %+v, left %+v", made, left)
+	}
+	if _, err := run.booked(t.Context(), "another"); err == nil {
+		t.Error("a ledger that cannot be read counts as empty")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,8 @@ type Config struct {
 	Log   *slog.Logger
 	Calls awscall.Caller
 	Wake  *wake.Bus
+	// Custody returns what is sent when a stack begins and when it is deleted, with that record. It is pure; nil: nothing.
+	Custody func(Owned) []durable.Send
 	// Endpoint is Mayfly's own base URL: a TemplateURL below it names an object in Mayfly's S3.
 	Endpoint func() string
 }
@@ -72,6 +75,7 @@ func New(cfg Config) *Service {
 		New:      func(store.ID) *stack.State { return &stack.State{} },
 		Dispatch: s.dispatch,
 		Project:  project,
+		Sends:    s.sends,
 		Timer: func(name string) stack.Input {
 			if key, ok := strings.CutPrefix(name, "poll/"); ok {
 				return stack.Input{Poll: &key}
@@ -467,7 +471,7 @@ func (s *Service) give(ctx context.Context, stackID string, in stack.Input) (any
 	return s.stacks.Do(ctx, entity(stackID), durable.Input[stack.Input]{By: who(ctx), RequestKey: awscall.RequestKey(ctx), Body: in})
 }
 
-// Owned is a stack that holds clusters, or may yet, with who made it.
+// Owned is what custody needs to know of a stack: one that holds clusters, or may yet, with who made it.
 type Owned struct {
 	Account, Region  string
 	ID, Name, Status string
@@ -498,12 +502,26 @@ func (s *Service) Owned(ctx context.Context) ([]Owned, error) {
 		if err := json.Unmarshal(row.Value, &r); err != nil {
 			return nil, fmt.Errorf("row of %s: %w", k.ID, err)
 		}
-		o := Owned{Account: k.Account, Region: k.Region, ID: k.ID, Name: r.Stack.StackName, Status: r.Stack.StackStatus, By: r.By, Clusters: r.Clusters,
-			Created: r.Stack.CreationTime, Protected: awsapi.Val(r.Stack.EnableTerminationProtection), Tags: map[string]string{}}
-		for _, t := range r.Stack.Tags {
-			o.Tags[t.Key] = t.Value
-		}
-		out = append(out, o)
+		out = append(out, owned(k.Account, k.Region, r))
 	}
 	return out, nil
+}
+
+func owned(account, region string, r Record) Owned {
+	o := Owned{Account: account, Region: region, ID: awsapi.Val(r.Stack.StackId), Name: r.Stack.StackName, Status: r.Stack.StackStatus, By: r.By, Clusters: r.Clusters,
+		Created: r.Stack.CreationTime, Protected: awsapi.Val(r.Stack.EnableTerminationProtection), Tags: map[string]string{}}
+	for _, t := range r.Stack.Tags {
+		o.Tags[t.Key] = t.Value
+	}
+	return o
+}
+
+// sends tells custody of a stack that begins or is deleted.
+func (s *Service) sends(_ store.ID, st *stack.State, facts []stack.Fact) []durable.Send {
+	if s.cfg.Custody == nil || !slices.ContainsFunc(facts, func(f stack.Fact) bool {
+		return f.Born != nil || f.Event != nil && f.Event.Type == stack.StackType && f.Event.Status == stack.DeleteComplete
+	}) {
+		return nil
+	}
+	return s.cfg.Custody(owned(st.Account, st.Region, record(st)))
 }

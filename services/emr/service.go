@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type Config struct {
 	Wake     *wake.Bus
 	DataDir  string
 	Endpoint func() string
+	// Custody returns what is sent when a cluster begins and when it has ended, with that record. It is pure; nil: nothing.
+	Custody func(Owned) []durable.Send
 	// Spark finds the installation when a cluster starts; spark.Find with default options when nil.
 	Spark func() (*spark.Installation, error)
 }
@@ -62,6 +65,7 @@ func New(cfg Config) *Service {
 		New:          func(store.ID) *cluster.State { return &cluster.State{} },
 		Dispatch:     s.dispatch,
 		Project:      project,
+		Sends:        s.sends,
 		Timer:        func(string) cluster.Input { return cluster.Input{IdleTimer: &struct{}{}} },
 		Committed:    s.committed,
 		MarshalState: func(st *cluster.State) ([]byte, error) { return json.Marshal(st) },
@@ -110,9 +114,10 @@ func (s *Service) API() *awscall.Service {
 	return a
 }
 
-// Owned is what custody needs to know of a cluster that has not ended.
+// Owned is what custody needs to know of a cluster.
 type Owned struct {
 	ID, Name, State string
+	Ended           bool
 	Principal       identity.Principal // who asked for it
 	Tags            map[string]string
 	Created         time.Time
@@ -129,17 +134,29 @@ func (s *Service) Live(ctx context.Context) ([]Owned, error) {
 			if st.State == "" || st.Ended() {
 				return
 			}
-			o := Owned{ID: st.Spec.ID, Name: st.Spec.Request.Name, State: st.State, Principal: st.Spec.Principal, Created: st.Created, Tags: map[string]string{}}
-			for _, t := range st.Settings.Tags {
-				o.Tags[awsapi.Val(t.Key)] = awsapi.Val(t.Value)
-			}
-			out = append(out, o)
+			out = append(out, owned(st))
 		})
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+func owned(st *cluster.State) Owned {
+	o := Owned{ID: st.Spec.ID, Name: st.Spec.Request.Name, State: st.State, Ended: st.Ended(), Principal: st.Spec.Principal, Created: st.Created, Tags: map[string]string{}}
+	for _, t := range st.Settings.Tags {
+		o.Tags[awsapi.Val(t.Key)] = awsapi.Val(t.Value)
+	}
+	return o
+}
+
+// sends tells custody of a cluster that begins or has ended.
+func (s *Service) sends(_ store.ID, st *cluster.State, facts []cluster.Fact) []durable.Send {
+	if s.Custody == nil || !slices.ContainsFunc(facts, func(f cluster.Fact) bool { return f.Created != nil || f.Moved != nil && st.Ended() }) {
+		return nil
+	}
+	return s.Custody(owned(st))
 }
 
 // Release ends a cluster that nobody owns any more, in spite of termination protection. An unknown or ended one is no
