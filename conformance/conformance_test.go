@@ -32,13 +32,8 @@ func later(c *Case) string {
 	text := dump(map[string]any{"d": c.Definition, "setup": c.Setup, "area": c.Area})
 	for _, s := range c.Steps {
 		text += s.Operation + dump(s.Params)
-		for _, word := range []string{"Version", "Alias", "MapRun", "Redrive"} {
-			if strings.Contains(s.Operation, word) {
-				return map[string]string{"Version": "versions", "Alias": "aliases", "MapRun": "Map Runs", "Redrive": "redrive"}[word]
-			}
-		}
-		if s.Params["publish"] != nil {
-			return "versions"
+		if strings.Contains(s.Operation, "MapRun") {
+			return "Map Runs"
 		}
 	}
 	for _, s := range c.Setup {

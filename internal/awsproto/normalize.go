@@ -141,7 +141,7 @@ func (c *checker) value(r *awsapi.Ref, v any, path string) any {
 		if !ok {
 			return c.fail(expected(v, path, "list"))
 		}
-		c.size(s, len(list), path, func() string { return brief(list) })
+		c.size(s, len(list), path, func() string { return show(r, list) })
 		out := make([]any, len(list))
 		for i, e := range list {
 			at := join(path, strconv.Itoa(i+1)+".member")
@@ -500,6 +500,31 @@ func shorten(s string) string {
 	return s
 }
 
+// show writes a list as AWS's services in Java do: its structures are Name(member=value, member=value). Recorded in
+// sfn_api_aliasing.json (test_error_create_alias_invalid_router_configs).
+func show(r *awsapi.Ref, list []any) string {
+	e := r.To.Member.To
+	if e.Type != "structure" {
+		return brief(list)
+	}
+	parts := make([]string, 0, len(list))
+	for i, v := range list {
+		if i == 16 {
+			parts = append(parts, "...")
+			break
+		}
+		doc, _ := asMap(v)
+		var members []string
+		for _, m := range e.Members {
+			if x, ok := doc[m.Name]; ok {
+				members = append(members, m.Name+"="+brief(x))
+			}
+		}
+		parts = append(parts, e.Name+"("+strings.Join(members, ", ")+")")
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}
+
 func brief(v any) string {
 	switch x := v.(type) {
 	case []any:
@@ -525,15 +550,51 @@ func brief(v any) string {
 	return shorten(fmt.Sprint(v))
 }
 
-var patterns sync.Map // string → *regexp.Regexp, nil for those that Go cannot express
+var patterns sync.Map // string → *matcher, nil for those that Go cannot express
 
-func pattern(p string) *regexp.Regexp {
+func pattern(p string) *matcher {
 	if re, ok := patterns.Load(p); ok {
-		return re.(*regexp.Regexp)
+		return re.(*matcher)
 	}
 	re, _ := compile(p)
 	patterns.Store(p, re)
 	return re
+}
+
+// matcher is a Java pattern: the whole value must match, and what stands in front must, or must not, lie ahead.
+type matcher struct {
+	whole, ahead, notAhead *regexp.Regexp
+}
+
+func (m *matcher) MatchString(v string) bool {
+	return m.whole.MatchString(v) && (m.ahead == nil || m.ahead.MatchString(v)) && (m.notAhead == nil || !m.notAhead.MatchString(v))
+}
+
+// look takes one look-ahead off the front of a pattern: "(?=a)b" is a and b.
+func look(p string) (ahead, rest string, negative, ok bool) {
+	p = strings.TrimPrefix(p, "^")
+	negative = strings.HasPrefix(p, "(?!")
+	if !negative && !strings.HasPrefix(p, "(?=") {
+		return "", p, false, false
+	}
+	depth, class := 0, false
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case c == '\\':
+			i++
+		case class:
+			class = c != ']'
+		case c == '[':
+			class = true
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				return p[3:i], p[i+1:], negative, true
+			}
+		}
+	}
+	return "", p, false, false
 }
 
 var (
@@ -542,9 +603,28 @@ var (
 	repeat  = regexp.MustCompile(`\{(\d+)(?:,(\d*))?\}`)
 )
 
-// compile translates a Java pattern that must match the whole value. Look-around has no translation: such a pattern is
-// not checked, and TestPatterns lists which ones those are.
-func compile(p string) (*regexp.Regexp, error) {
+// compile translates a Java pattern that must match the whole value. Look-around has no translation but at the front:
+// such a pattern is not checked, and TestPatterns lists which ones those are.
+func compile(p string) (m *matcher, err error) {
+	m = &matcher{}
+	if ahead, rest, negative, ok := look(p); ok {
+		re, err := translate("^(?:" + ahead + ")")
+		if err != nil {
+			return nil, err
+		}
+		if p = rest; negative {
+			m.notAhead = re
+		} else {
+			m.ahead = re
+		}
+	}
+	if m.whole, err = translate("^(?:" + p + ")$"); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func translate(p string) (*regexp.Regexp, error) {
 	// Go limits counts to 1000; the shapes that need more have a length constraint as well.
 	p = repeat.ReplaceAllStringFunc(p, func(s string) string {
 		m := repeat.FindStringSubmatch(s)
@@ -560,5 +640,5 @@ func compile(p string) (*regexp.Regexp, error) {
 	})
 	p = astral.ReplaceAllString(p, `\x{10000}-\x{10FFFF}`)
 	p = escape4.ReplaceAllString(p, `\x{$1}`)
-	return regexp.Compile(`^(?:` + p + `)$`)
+	return regexp.Compile(p)
 }

@@ -131,6 +131,7 @@ func (p *parts) start(ctx context.Context) error {
 		{"the loop of Express executions", p.express.Start, p.express.Stop},
 		{"the loop", p.loop.Start, p.loop.Stop},
 		{"executions", p.engine.Start, p.engine.Stop},
+		{"deletions of state machines", p.machines.Resume, nil},
 		{"leases", p.custody.Start, p.custody.Stop},
 	} {
 		if step.stop != nil {

@@ -2,6 +2,7 @@ package states
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
@@ -15,6 +16,8 @@ type activity struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
 	Tags    []tag     `json:"tags,omitempty"`
+
+	Encryption *encryption `json:"encryption,omitempty"` // nil: AWS's key
 }
 
 // known is the row by which the engine hears of an activity at the start.
@@ -27,14 +30,15 @@ func (s *Service) CreateActivity(ctx context.Context, in *api.CreateActivityInpu
 	if err := checkName(in.Name); err != nil {
 		return nil, err
 	}
-	if in.EncryptionConfiguration != nil && in.EncryptionConfiguration.Type != ownedKey.Type {
-		return nil, awsapi.Errorf(400, "InvalidEncryptionConfiguration", "Invalid Encryption Configuration: Mayfly does not have customer managed keys.")
+	encryption, err := encryptionOf(in.EncryptionConfiguration)
+	if err != nil {
+		return nil, err
 	}
 	tags, err := merge(nil, in.Tags, "")
 	if err != nil {
 		return nil, err
 	}
-	a := activity{ARN: arn(who(ctx), "activity:"+in.Name), Name: in.Name, Created: s.cfg.Clock.Now(), Tags: tags}
+	a := activity{ARN: arn(who(ctx), "activity:"+in.Name), Name: in.Name, Created: s.cfg.Clock.Now(), Tags: tags, Encryption: encryption}
 	r, err := parse(a.ARN, activityKind)
 	if err != nil {
 		return nil, err
@@ -46,6 +50,9 @@ func (s *Service) CreateActivity(ctx context.Context, in *api.CreateActivityInpu
 			return err
 		}
 		if version != 0 {
+			if !reflect.DeepEqual(old.Encryption, a.Encryption) { // AWS: it is fixed for the life of an activity
+				return awsapi.Errorf(400, "ActivityAlreadyExists", "Activity Already Exists: '%s'", a.ARN)
+			}
 			out.CreationDate = old.Created
 			return nil
 		}
@@ -77,7 +84,7 @@ func (s *Service) DescribeActivity(ctx context.Context, in *api.DescribeActivity
 	if err != nil {
 		return nil, err
 	}
-	return &api.DescribeActivityOutput{ActivityArn: a.ARN, Name: a.Name, CreationDate: a.Created, EncryptionConfiguration: ownedKey}, nil
+	return &api.DescribeActivityOutput{ActivityArn: a.ARN, Name: a.Name, CreationDate: a.Created, EncryptionConfiguration: a.Encryption.describe()}, nil
 }
 
 // ListActivities lists them, newest first.

@@ -8,6 +8,8 @@
 // what was listed last, so they outlive the server; what AWS does not have is registered as the service mayfly
 // (extension.go), and changes no answer of AWS's operations.
 //
-// Not here yet: versions, aliases, Map Runs, TestState. Their operations are not registered, and parameters
-// that ask for them are refused by name.
+// A version is a copy of its machine's row, and an alias a row that leads to versions; both change only together with the
+// machine's row, so that no version goes while an alias comes to lead to it.
+//
+// Not here yet: Map Runs. Their operations are not registered, and parameters that ask for them are refused by name.
 package states

@@ -38,8 +38,11 @@ func input(text *string) (jsonvalue.Value, error) {
 }
 
 // start is what StartExecution and StartSyncExecution share.
-func (s *Service) start(ctx context.Context, m machine, name, in, trace *string) (engine.Execution, error) {
+func (s *Service) start(ctx context.Context, m *target, name, in, trace *string) (engine.Execution, error) {
 	x := engine.Execution{Definition: []byte(m.Definition), RequestKey: awscall.RequestKey(ctx)}
+	if m.Deleting {
+		return x, deleting(m.ARN)
+	}
 	n := uuid(ctx, "execution")
 	if name != nil {
 		if err := checkName(*name); err != nil {
@@ -52,7 +55,7 @@ func (s *Service) start(ctx context.Context, m machine, name, in, trace *string)
 		return x, err
 	}
 	p := who(ctx)
-	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p,
+	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p, VersionARN: m.versionARN(), AliasARN: m.aliasARN,
 		Parent: p.Execution, TraceHeader: awsapi.Val(trace), Region: p.Region, ARN: arn(p, "execution:"+m.Name+":"+n)}
 	if m.Type == express {
 		x.Identity.ARN = arn(p, "express:"+m.Name+":"+n+":"+uuid(ctx, "express"))
@@ -62,11 +65,11 @@ func (s *Service) start(ctx context.Context, m machine, name, in, trace *string)
 
 // StartExecution starts an execution. AWS: a Standard one is idempotent by its name while it runs, given the same input.
 func (s *Service) StartExecution(ctx context.Context, in *api.StartExecutionInput) (*api.StartExecutionOutput, error) {
-	m, _, _, err := s.machineOf(ctx, in.StateMachineArn)
+	m, err := s.find(ctx, in.StateMachineArn, uuid(ctx, "route"))
 	if err != nil {
 		return nil, err
 	}
-	x, err := s.start(ctx, m, in.Name, in.Input, in.TraceHeader)
+	x, err := s.start(ctx, &m, in.Name, in.Input, in.TraceHeader)
 	if err != nil {
 		return nil, err
 	}
@@ -79,14 +82,14 @@ func (s *Service) StartExecution(ctx context.Context, in *api.StartExecutionInpu
 
 // StartSyncExecution runs an Express execution and answers with its end.
 func (s *Service) StartSyncExecution(ctx context.Context, in *api.StartSyncExecutionInput) (*api.StartSyncExecutionOutput, error) {
-	m, _, _, err := s.machineOf(ctx, in.StateMachineArn)
+	m, err := s.find(ctx, in.StateMachineArn, uuid(ctx, "route"))
 	if err != nil {
 		return nil, err
 	}
 	if m.Type != express {
 		return nil, unsupportedType()
 	}
-	x, err := s.start(ctx, m, in.Name, in.Input, in.TraceHeader)
+	x, err := s.start(ctx, &m, in.Name, in.Input, in.TraceHeader)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +166,7 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 	return out, nil
 }
 
-// ListExecutions lists a state machine's executions, newest first.
+// ListExecutions lists the executions of a state machine, of a version or of an alias, newest first.
 func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInput) (*api.ListExecutionsOutput, error) {
 	switch {
 	case in.MapRunArn != nil || in.RedriveFilter != nil:
@@ -171,20 +174,20 @@ func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInpu
 	case in.StateMachineArn == nil:
 		return nil, awsapi.Errorf(400, "ValidationException", "Either stateMachineArn or mapRunArn must be specified")
 	}
-	m, _, _, err := s.machineOf(ctx, *in.StateMachineArn)
+	m, err := s.find(ctx, *in.StateMachineArn, "")
 	if err != nil {
 		return nil, err
 	}
 	if m.Type == express {
 		return nil, unsupportedType()
 	}
-	of := "executions " + m.ARN + " " + awsapi.Val(in.StatusFilter)
+	of := "executions " + *in.StateMachineArn + " " + awsapi.Val(in.StatusFilter)
 	from, err := after(in.NextToken, of)
 	if err != nil {
 		return nil, err
 	}
 	size := pageSize(in.MaxResults)
-	rows, err := s.cfg.Engine.ListExecutions(ctx, m.ARN, execution.Status(awsapi.Val(in.StatusFilter)), from, size+1)
+	rows, err := s.cfg.Engine.ListExecutions(ctx, *in.StateMachineArn, execution.Status(awsapi.Val(in.StatusFilter)), from, size+1)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package states
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,9 +60,13 @@ func destinationOf(m *machine, r resource) (destination, bool) {
 	return destination{group, *m.Logging.Level, awsapi.Val(m.Logging.IncludeExecutionData), r.account, r.region}, true
 }
 
-// logRow is the change of row that goes with a machine's.
-func logRow(m *machine, r resource) store.RowChange {
-	c := store.RowChange{Key: store.Key{Service: service, Kind: loggedMachine, ID: m.ARN}, Delete: true}
+func loggedKey(arn string) store.Key {
+	return store.Key{Service: service, Kind: loggedMachine, ID: arn}
+}
+
+// logRow is the change of row that goes with a machine's or a version's.
+func logRow(arn string, m *machine, r resource) store.RowChange {
+	c := store.RowChange{Key: loggedKey(arn), Delete: true}
 	if d, ok := destinationOf(m, r); ok {
 		c.Delete = false
 		c.Value, _ = json.Marshal(d) // strings always encode
@@ -69,14 +74,14 @@ func logRow(m *machine, r resource) store.RowChange {
 	return c
 }
 
-// setLogging makes Observe know of a machine's destination.
-func (s *Service) setLogging(m *machine, r resource) {
+// setLogging makes Observe know of a machine's or a version's destination.
+func (s *Service) setLogging(arn string, m *machine, r resource) {
 	s.logs.mu.Lock()
 	defer s.logs.mu.Unlock()
 	if d, ok := destinationOf(m, r); ok {
-		s.logs.machines[m.ARN] = d
+		s.logs.machines[arn] = d
 	} else {
-		delete(s.logs.machines, m.ARN)
+		delete(s.logs.machines, arn)
 	}
 }
 
@@ -102,7 +107,7 @@ func (s *Service) loadLogging(ctx context.Context) error {
 func (s *Service) Observe(x *execution.Snapshot, facts []execution.Fact) {
 	s.logs.mu.Lock()
 	defer s.logs.mu.Unlock()
-	to, ok := s.logs.machines[x.Identity.MachineARN]
+	to, ok := s.logs.machines[cmp.Or(x.Identity.VersionARN, x.Identity.MachineARN)]
 	if !ok {
 		return
 	}

@@ -2,6 +2,7 @@ package states
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -18,8 +19,9 @@ import (
 )
 
 const (
-	standard = "STANDARD"
-	express  = "EXPRESS"
+	standard  = "STANDARD"
+	express   = "EXPRESS"
+	deletions = "deletions" // index: machines whose deletion has begun
 )
 
 // machine is a state machine's row.
@@ -34,26 +36,37 @@ type machine struct {
 	Revision   string                    `json:"revision,omitempty"` // "" until the first update
 	Logging    *api.LoggingConfiguration `json:"logging,omitempty"`
 	Tracing    bool                      `json:"tracing,omitempty"`
+	Encryption *encryption               `json:"encryption,omitempty"` // nil: AWS's key
 	Tags       []tag                     `json:"tags,omitempty"`
+	Deleting   bool                      `json:"deleting,omitempty"` // until its executions have ended
+
+	First       *string `json:"first,omitempty"`       // the description of the version that CreateStateMachine published
+	LastVersion int64   `json:"lastVersion,omitempty"` // the number given last
+	Published   int64   `json:"published,omitempty"`   // the version of this revision; 0: none
+	Versions    int     `json:"versions,omitempty"`    // how many there are
+}
+
+// encryption is kept and told, as AWS does; nothing is encrypted by it.
+type encryption struct {
+	Key    string `json:"key"`
+	Period int64  `json:"period"` // seconds that a data key is used
 }
 
 // settings are what a request says of a machine besides definition and role.
 type settings struct {
-	logging *api.LoggingConfiguration
-	tracing bool
+	logging    *api.LoggingConfiguration
+	tracing    bool
+	encryption *encryption
 }
 
-func (s *Service) settings(ctx context.Context, l *api.LoggingConfiguration, t *api.TracingConfiguration, e *api.EncryptionConfiguration, publish *bool, description *string) (settings, error) {
-	if e != nil && e.Type != "AWS_OWNED_KEY" {
-		return settings{}, awsapi.Errorf(400, "InvalidEncryptionConfiguration", "Invalid Encryption Configuration: Mayfly does not have customer managed keys.")
+func (s *Service) settings(ctx context.Context, l *api.LoggingConfiguration, t *api.TracingConfiguration, e *api.EncryptionConfiguration, publish *bool, description *string) (x settings, err error) {
+	if description != nil && !awsapi.Val(publish) {
+		return x, awsapi.Errorf(400, "ValidationException", "Version description can only be set when publish is true")
 	}
-	if awsapi.Val(publish) {
-		return settings{}, awsapi.Errorf(400, "ValidationException", "Mayfly does not publish versions of state machines yet.")
+	if x.encryption, err = encryptionOf(e); err != nil {
+		return x, err
 	}
-	if description != nil {
-		return settings{}, awsapi.Errorf(400, "ValidationException", "Version description can only be set when publish is true")
-	}
-	x := settings{tracing: t != nil && awsapi.Val(t.Enabled)}
+	x.tracing = t != nil && awsapi.Val(t.Enabled)
 	if l == nil {
 		return x, nil
 	}
@@ -70,6 +83,36 @@ func (s *Service) settings(ctx context.Context, l *api.LoggingConfiguration, t *
 		}
 	}
 	return x, nil
+}
+
+// encryptionOf checks a configuration; nil is AWS's own key.
+func encryptionOf(e *api.EncryptionConfiguration) (*encryption, error) {
+	wrong := func(what string) (*encryption, error) {
+		return nil, awsapi.Errorf(400, "InvalidEncryptionConfiguration", "Invalid Encryption Configuration: %s", what)
+	}
+	switch {
+	case e == nil:
+		return nil, nil
+	case e.Type == "AWS_OWNED_KEY":
+		if e.KmsKeyId != nil || e.KmsDataKeyReusePeriodSeconds != nil {
+			return wrong("kmsKeyId and kmsDataKeyReusePeriodSeconds can only be set with the type CUSTOMER_MANAGED_KMS_KEY.")
+		}
+		return nil, nil
+	case awsapi.Val(e.KmsKeyId) == "":
+		return wrong("kmsKeyId is required with the type CUSTOMER_MANAGED_KMS_KEY.")
+	}
+	x := &encryption{Key: *e.KmsKeyId, Period: 300} // AWS: the default (API model)
+	if e.KmsDataKeyReusePeriodSeconds != nil {
+		x.Period = *e.KmsDataKeyReusePeriodSeconds
+	}
+	return x, nil
+}
+
+func (e *encryption) describe() *api.EncryptionConfiguration {
+	if e == nil {
+		return ownedKey
+	}
+	return &api.EncryptionConfiguration{Type: "CUSTOMER_MANAGED_KMS_KEY", KmsKeyId: &e.Key, KmsDataKeyReusePeriodSeconds: &e.Period}
 }
 
 func (s *Service) checkDestination(ctx context.Context, d api.LogDestination) error {
@@ -147,8 +190,8 @@ func (s *Service) checkDefinition(definition, kind string) error {
 	return nil
 }
 
-// CreateStateMachine makes a state machine. AWS: a repeated call with the same name, definition, type, logging and
-// tracing is answered as the first was; another role or other tags are ignored then.
+// CreateStateMachine makes a state machine. AWS: a repeated call with the same name, definition, type, logging, tracing,
+// encryption and version is answered as the first was; another role or other tags are ignored then.
 func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMachineInput) (*api.CreateStateMachineOutput, error) {
 	if err := checkName(in.Name); err != nil {
 		return nil, err
@@ -170,29 +213,45 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 	}
 	p, now := who(ctx), s.cfg.Clock.Now()
 	m := machine{ARN: arn(p, "stateMachine:"+in.Name), Name: in.Name, Definition: in.Definition, RoleARN: in.RoleArn, Type: kind,
-		Created: now, Updated: now, Logging: x.logging, Tracing: x.tracing, Tags: tags}
+		Created: now, Updated: now, Logging: x.logging, Tracing: x.tracing, Encryption: x.encryption, Tags: tags}
 	r, err := parse(m.ARN, machineKind)
 	if err != nil {
 		return nil, err
 	}
+	var rows []store.RowChange
+	var versionARN *string
+	if awsapi.Val(in.Publish) {
+		m.First = awsapi.Ptr(awsapi.Val(in.VersionDescription))
+		v, more, err := m.publish(r, in.VersionDescription, now)
+		if err != nil {
+			return nil, err
+		}
+		rows, versionARN = more, &v
+	}
 	var out *api.CreateStateMachineOutput
 	err = again(func() error {
-		old, version, err := load[machine](ctx, s, r.key())
+		old, at, err := load[machine](ctx, s, r.key())
 		if err != nil {
 			return err
 		}
-		out = &api.CreateStateMachineOutput{StateMachineArn: m.ARN, CreationDate: m.Created}
-		if version != 0 {
-			if old.Definition != m.Definition || old.Type != m.Type || old.Tracing != m.Tracing || !reflect.DeepEqual(old.logging(), m.logging()) {
+		out = &api.CreateStateMachineOutput{StateMachineArn: m.ARN, CreationDate: m.Created, StateMachineVersionArn: versionARN}
+		if at != 0 {
+			switch {
+			case old.Deleting:
+				return deleting(m.ARN)
+			case !sameMachine(&old, &m):
 				return awsapi.Errorf(400, "StateMachineAlreadyExists", "State Machine Already Exists: '%s'", m.ARN)
 			}
 			out.CreationDate = old.Created
 			return nil
 		}
-		if err := s.save(ctx, r.key(), m, m.Created, 0, out, logRow(&m, r)); err != nil {
+		if err := s.save(ctx, r.key(), m, m.Created, 0, out, append(rows, logRow(m.ARN, &m, r))...); err != nil {
 			return err
 		}
-		s.setLogging(&m, r)
+		s.setLogging(m.ARN, &m, r)
+		if versionARN != nil {
+			s.setLogging(*versionARN, &m, r)
+		}
 		return nil
 	})
 	if err != nil {
@@ -201,7 +260,21 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 	return out, nil
 }
 
-// machineOf reads the state machine that an ARN names. Versions and aliases do not exist here.
+// sameMachine reports whether a repeated creation asks for what there is.
+func sameMachine(old, m *machine) bool {
+	return old.Definition == m.Definition && old.Type == m.Type && old.Tracing == m.Tracing && reflect.DeepEqual(old.logging(), m.logging()) &&
+		reflect.DeepEqual(old.Encryption, m.Encryption) && reflect.DeepEqual(old.First, m.First)
+}
+
+// deleting is the error of operations on a machine whose deletion has begun.
+func deleting(arn string) error {
+	return awsapi.Errorf(400, "StateMachineDeleting", "State Machine Deleting: '%s'", arn)
+}
+
+// missingMachine reports whether a state machine is not there.
+func missingMachine(err error) bool { return awscall.Code(err) == "StateMachineDoesNotExist" }
+
+// machineOf reads the state machine that an ARN without version or alias names.
 func (s *Service) machineOf(ctx context.Context, text string) (machine, resource, int64, error) {
 	r, err := parse(text, machineKind)
 	if err != nil {
@@ -231,9 +304,12 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 	}
 	var out *api.UpdateStateMachineOutput
 	err = again(func() error {
-		m, r, version, err := s.machineOf(ctx, in.StateMachineArn)
+		m, r, at, err := s.machineOf(ctx, in.StateMachineArn)
 		if err != nil {
 			return err
+		}
+		if m.Deleting {
+			return deleting(m.ARN)
 		}
 		before := m
 		if in.Definition != nil {
@@ -251,16 +327,30 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 		if in.TracingConfiguration != nil {
 			m.Tracing = x.tracing
 		}
+		if in.EncryptionConfiguration != nil {
+			m.Encryption = x.encryption
+		}
 		// AWS: an update that changes nothing keeps the revision. Recorded in sfn_api.json (test_create_update_state_machine_same_parameters).
-		if m.Revision == "" || !reflect.DeepEqual(before, m) {
-			m.Revision = uuid(ctx, "revision")
+		if !reflect.DeepEqual(before, m) {
+			m.Revision, m.Published = uuid(ctx, "revision"), 0
 		}
 		m.Updated = s.cfg.Clock.Now()
-		out = &api.UpdateStateMachineOutput{UpdateDate: m.Updated, RevisionId: &m.Revision}
-		if err := s.save(ctx, r.key(), m, m.Created, version, out, logRow(&m, r)); err != nil {
+		out = &api.UpdateStateMachineOutput{UpdateDate: m.Updated, RevisionId: optional(m.Revision)}
+		rows := []store.RowChange{logRow(m.ARN, &m, r)}
+		if awsapi.Val(in.Publish) {
+			v, more, err := m.publish(r, in.VersionDescription, m.Updated)
+			if err != nil {
+				return err
+			}
+			rows, out.StateMachineVersionArn = append(rows, more...), &v
+		}
+		if err := s.save(ctx, r.key(), m, m.Created, at, out, rows...); err != nil {
 			return err
 		}
-		s.setLogging(&m, r)
+		s.setLogging(m.ARN, &m, r)
+		if out.StateMachineVersionArn != nil && len(rows) > 1 {
+			s.setLogging(*out.StateMachineVersionArn, &m, r)
+		}
 		return nil
 	})
 	if err != nil {
@@ -269,15 +359,21 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 	return out, nil
 }
 
-// DescribeStateMachine tells all of a state machine.
+// DescribeStateMachine tells all of a state machine, or of one of its versions; of an alias, what its first route leads to.
 func (s *Service) DescribeStateMachine(ctx context.Context, in *api.DescribeStateMachineInput) (*api.DescribeStateMachineOutput, error) {
-	m, _, _, err := s.machineOf(ctx, in.StateMachineArn)
+	m, err := s.find(ctx, in.StateMachineArn, "")
 	if err != nil {
 		return nil, err
 	}
 	out := &api.DescribeStateMachineOutput{StateMachineArn: m.ARN, Name: m.Name, Status: awsapi.Ptr("ACTIVE"), Definition: m.Definition, RoleArn: m.RoleARN,
-		Type: m.Type, CreationDate: m.Created, LoggingConfiguration: m.logging(), TracingConfiguration: m.tracing(), RevisionId: optional(m.Revision), EncryptionConfiguration: ownedKey,
-		VariableReferences: variables(m.Definition)}
+		Type: m.Type, CreationDate: m.Created, LoggingConfiguration: m.logging(), TracingConfiguration: m.tracing(), RevisionId: optional(m.Revision),
+		EncryptionConfiguration: m.Encryption.describe(), VariableReferences: variables(m.Definition)}
+	if m.Deleting {
+		out.Status = awsapi.Ptr("DELETING")
+	}
+	if v := m.version; v != nil {
+		out.StateMachineArn, out.CreationDate, out.Description = v.arn(), v.Created, optional(v.Description)
+	}
 	if awsapi.Val(in.IncludedData) == "METADATA_ONLY" {
 		out.Definition, out.VariableReferences = "{}", nil
 	}
@@ -296,8 +392,12 @@ func (s *Service) DescribeStateMachineForExecution(ctx context.Context, in *api.
 	}
 	out := &api.DescribeStateMachineForExecutionOutput{StateMachineArn: d.MachineARN, Name: d.MachineName, Definition: string(definition), RoleArn: d.RoleARN,
 		UpdateDate: d.Started, EncryptionConfiguration: ownedKey, LoggingConfiguration: (&machine{}).logging(), TracingConfiguration: (&machine{}).tracing(), VariableReferences: variables(string(definition))}
-	if m, _, _, err := s.machineOf(ctx, d.MachineARN); err == nil { // it may be gone
-		out.UpdateDate, out.LoggingConfiguration, out.TracingConfiguration = m.Updated, m.logging(), m.tracing()
+	of := d.MachineARN
+	if d.VersionARN != "" {
+		of = d.VersionARN
+	}
+	if m, err := s.find(ctx, of, ""); err == nil { // it may be gone
+		out.UpdateDate, out.LoggingConfiguration, out.TracingConfiguration, out.EncryptionConfiguration = m.Updated, m.logging(), m.tracing(), m.Encryption.describe()
 		if m.Definition == out.Definition {
 			out.RevisionId = optional(m.Revision)
 		}
@@ -321,7 +421,8 @@ func (s *Service) ListStateMachines(ctx context.Context, in *api.ListStateMachin
 	return out, nil
 }
 
-// DeleteStateMachine deletes a state machine, if it is there. AWS: its running executions are ended. Their histories stay.
+// DeleteStateMachine deletes a state machine with its versions and aliases, if it is there. AWS: it is DELETING until its
+// running executions, which are ended, are. Their histories stay.
 func (s *Service) DeleteStateMachine(ctx context.Context, in *api.DeleteStateMachineInput) (*api.DeleteStateMachineOutput, error) {
 	out := &api.DeleteStateMachineOutput{}
 	r, err := parse(in.StateMachineArn, machineKind)
@@ -329,32 +430,84 @@ func (s *Service) DeleteStateMachine(ctx context.Context, in *api.DeleteStateMac
 		return nil, err
 	}
 	if len(r.names) > 1 {
-		return nil, awsapi.Errorf(400, "ValidationException", "Mayfly does not have versions and aliases of state machines yet.")
+		return nil, invalid("A version is deleted with DeleteStateMachineVersion, an alias with DeleteStateMachineAlias: %s", in.StateMachineArn)
 	}
-	m, version, err := load[machine](ctx, s, r.key())
-	if err != nil || version == 0 {
+	var m machine
+	err = again(func() error {
+		var at int64
+		if m, at, err = load[machine](ctx, s, r.key()); err != nil || at == 0 || m.Deleting {
+			return err
+		}
+		m.Deleting = true
+		value, err := json.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", m.ARN, err)
+		}
+		return s.commit(ctx, store.Batch{Rows: []store.RowChange{{Key: r.key(), Value: value, IfVersion: at, Index: []store.IndexEntry{{Name: deletions}}}}}, out)
+	})
+	if err != nil || m.ARN == "" {
 		return out, err
 	}
-	if err := s.commit(ctx, store.Batch{Rows: []store.RowChange{{Key: r.key(), Delete: true}, {Key: store.Key{Service: service, Kind: loggedMachine, ID: m.ARN}, Delete: true}}}, out); err != nil {
-		return nil, err
-	}
-	if m.Type == standard {
-		for {
-			running, err := s.cfg.Engine.ListExecutions(ctx, m.ARN, execution.Running, "", 100)
-			if err != nil {
-				return nil, fmt.Errorf("list executions of %s: %w", m.ARN, err)
-			}
-			for _, x := range running {
-				if _, err := s.cfg.Engine.StopExecution(ctx, x.ARN, "", "The state machine was deleted."); err != nil && !errors.Is(err, store.ErrNotFound) {
-					return nil, fmt.Errorf("stop %s: %w", x.ARN, err)
-				}
-			}
-			if len(running) == 0 {
-				break
+	return out, s.endDeletion(context.WithoutCancel(ctx), &m) // who asked may leave meanwhile
+}
+
+// endDeletion ends what a deleted machine runs and removes what is left of it. It may be repeated.
+func (s *Service) endDeletion(ctx context.Context, m *machine) error {
+	for m.Type == standard {
+		running, err := s.cfg.Engine.ListExecutions(ctx, m.ARN, execution.Running, "", 100)
+		if err != nil {
+			return fmt.Errorf("list executions of %s: %w", m.ARN, err)
+		}
+		if len(running) == 0 {
+			break
+		}
+		for _, x := range running {
+			if _, err := s.cfg.Engine.StopExecution(ctx, x.ARN, "", "The state machine was deleted."); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return fmt.Errorf("stop %s: %w", x.ARN, err)
 			}
 		}
 	}
-	return out, nil
+	r, err := parse(m.ARN, machineKind)
+	if err != nil {
+		return err
+	}
+	gone := []store.RowChange{{Key: r.key(), Delete: true}, {Key: loggedKey(m.ARN), Delete: true}}
+	for _, kind := range []string{versionKind, aliasKind} {
+		found, err := s.cfg.Store.List(ctx, store.Query{Account: r.account, Region: r.region, Service: service, Kind: kind, Prefix: m.Name + ":"})
+		if err != nil {
+			return fmt.Errorf("list what belongs to %s: %w", m.ARN, err)
+		}
+		for _, f := range found {
+			gone = append(gone, store.RowChange{Key: f.Key, Delete: true}, store.RowChange{Key: loggedKey(arnOf(f.Key)), Delete: true})
+		}
+	}
+	if err := s.cfg.Store.Commit(ctx, store.Batch{Rows: gone}); err != nil {
+		return fmt.Errorf("delete %s: %w", m.ARN, err)
+	}
+	for _, c := range gone {
+		if c.Key.Kind == loggedMachine {
+			s.setLogging(c.Key.ID, &machine{}, r)
+		}
+	}
+	return nil
+}
+
+// Resume goes on with deletions that the server's end interrupted. Call it when executions have been recovered.
+func (s *Service) Resume(ctx context.Context) error {
+	found, err := s.cfg.Store.List(ctx, store.Query{Service: service, Kind: machineKind, Index: deletions})
+	if err != nil {
+		return fmt.Errorf("list state machines that are being deleted: %w", err)
+	}
+	for _, f := range found {
+		var m machine
+		if err := json.Unmarshal(f.Value, &m); err != nil {
+			return fmt.Errorf("read %s: %w", f.Key.ID, err)
+		}
+		if err := s.endDeletion(ctx, &m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ValidateStateMachineDefinition tells what is wrong with a definition.

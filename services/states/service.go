@@ -79,6 +79,14 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(a, "DeleteStateMachine", s.DeleteStateMachine)
 	awscall.Handle(a, "ValidateStateMachineDefinition", s.ValidateStateMachineDefinition)
 	awscall.Handle(a, "TestState", s.TestState)
+	awscall.Handle(a, "PublishStateMachineVersion", s.PublishStateMachineVersion)
+	awscall.Handle(a, "ListStateMachineVersions", s.ListStateMachineVersions)
+	awscall.Handle(a, "DeleteStateMachineVersion", s.DeleteStateMachineVersion)
+	awscall.Handle(a, "CreateStateMachineAlias", s.CreateStateMachineAlias)
+	awscall.Handle(a, "UpdateStateMachineAlias", s.UpdateStateMachineAlias)
+	awscall.Handle(a, "DescribeStateMachineAlias", s.DescribeStateMachineAlias)
+	awscall.Handle(a, "ListStateMachineAliases", s.ListStateMachineAliases)
+	awscall.Handle(a, "DeleteStateMachineAlias", s.DeleteStateMachineAlias)
 	awscall.Handle(a, "StartExecution", s.StartExecution)
 	awscall.Handle(a, "StartSyncExecution", s.StartSyncExecution)
 	awscall.Handle(a, "DescribeExecution", s.DescribeExecution)
@@ -158,6 +166,11 @@ func parse(text string, kinds ...string) (resource, error) {
 // key is the row of a state machine or an activity.
 func (r resource) key() store.Key {
 	return store.Key{Account: r.account, Region: r.region, Service: service, Kind: r.kind, ID: r.names[0]}
+}
+
+// arnOf is the ARN of the state machine, version or alias in a row.
+func arnOf(k store.Key) string {
+	return "arn:aws:states:" + k.Region + ":" + k.Account + ":" + machineKind + ":" + k.ID
 }
 
 // checkName refuses names that AWS does not take.
@@ -273,25 +286,32 @@ func pageSize(n *int64) int {
 	return int(min(*n, 1000))
 }
 
-// list reads a page of rows, newest first.
+// list reads a page of the account's rows, newest first.
 func list[T any](ctx context.Context, s *Service, kind string, maxResults *int64, token *string) (items []T, next *string, err error) {
-	from, err := after(token, kind)
-	if err != nil {
+	p := who(ctx)
+	return page[T](ctx, s, store.Query{Account: p.Account, Region: p.Region, Kind: kind, Index: created, Descending: true}, maxResults, token)
+}
+
+// page reads a page of the rows that a query finds.
+func page[T any](ctx context.Context, s *Service, q store.Query, maxResults *int64, token *string) (items []T, next *string, err error) {
+	of := strings.TrimSpace(q.Kind + " " + q.SortPrefix)
+	if q.After, err = after(token, of); err != nil {
 		return nil, nil, err
 	}
-	p, size := who(ctx), pageSize(maxResults)
-	found, err := s.cfg.Store.List(ctx, store.Query{Account: p.Account, Region: p.Region, Service: service, Kind: kind, Index: created, Descending: true, After: from, Limit: size + 1})
+	size := pageSize(maxResults)
+	q.Service, q.Limit = service, size+1
+	found, err := s.cfg.Store.List(ctx, q)
 	if err != nil {
-		return nil, nil, fmt.Errorf("list %s: %w", kind, err)
+		return nil, nil, fmt.Errorf("list %s: %w", q.Kind, err)
 	}
 	if len(found) > size {
 		found = found[:size]
-		next = pageToken{kind, found[size-1].Cursor}.String()
+		next = pageToken{of, found[size-1].Cursor}.String()
 	}
 	for _, f := range found {
 		var v T
 		if err := json.Unmarshal(f.Value, &v); err != nil {
-			return nil, nil, fmt.Errorf("read %s %s: %w", kind, f.Key.ID, err)
+			return nil, nil, fmt.Errorf("read %s %s: %w", q.Kind, f.Key.ID, err)
 		}
 		items = append(items, v)
 	}

@@ -64,7 +64,7 @@ func (s *Service) tagged(ctx context.Context, text string, change func([]tag) ([
 		switch {
 		case err != nil:
 			return err
-		case version == 0:
+		case version == 0, m.Deleting:
 			return missing
 		case change == nil:
 			return nil

@@ -7,6 +7,9 @@ func overlay(m *awsapi.Model) {
 	switch m.Name() {
 	case "sqs":
 		sqsQuery(m)
+	case "states":
+		// AWS: its sentence lists the values in this order. Recorded in sfn_api.json (test_state_machine_status_filter).
+		m.Shapes["ExecutionStatus"].Enum = []string{"SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"}
 	}
 }
 

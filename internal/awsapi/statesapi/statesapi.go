@@ -180,7 +180,7 @@ type DescribeExecutionOutput struct {
 	ExecutionArn           string                                `json:"executionArn"`
 	StateMachineArn        string                                `json:"stateMachineArn"`
 	Name                   *string                               `json:"name,omitempty"`
-	Status                 string                                `json:"status"` // RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE
+	Status                 string                                `json:"status"` // SUCCEEDED, TIMED_OUT, PENDING_REDRIVE, ABORTED, FAILED, RUNNING
 	StartDate              time.Time                             `json:"startDate"`
 	StopDate               *time.Time                            `json:"stopDate,omitempty"`
 	Input                  *string                               `json:"input,omitempty"`
@@ -313,7 +313,7 @@ type ExecutionListItem struct {
 	ExecutionArn           string     `json:"executionArn"`
 	StateMachineArn        string     `json:"stateMachineArn"`
 	Name                   string     `json:"name"`
-	Status                 string     `json:"status"` // RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE
+	Status                 string     `json:"status"` // SUCCEEDED, TIMED_OUT, PENDING_REDRIVE, ABORTED, FAILED, RUNNING
 	StartDate              time.Time  `json:"startDate"`
 	StopDate               *time.Time `json:"stopDate,omitempty"`
 	MapRunArn              *string    `json:"mapRunArn,omitempty"`
@@ -528,7 +528,7 @@ type ListActivitiesOutput struct {
 // ListExecutionsInput is the model's shape ListExecutionsInput.
 type ListExecutionsInput struct {
 	StateMachineArn *string `json:"stateMachineArn,omitempty"`
-	StatusFilter    *string `json:"statusFilter,omitempty"` // RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE
+	StatusFilter    *string `json:"statusFilter,omitempty"` // SUCCEEDED, TIMED_OUT, PENDING_REDRIVE, ABORTED, FAILED, RUNNING
 	MaxResults      *int64  `json:"maxResults,omitempty"`
 	NextToken       *string `json:"nextToken,omitempty"`
 	MapRunArn       *string `json:"mapRunArn,omitempty"`
