@@ -12,6 +12,7 @@ TESTFLAGS ?= -p 2 -timeout 40m
 .PHONY: build run test check lint templates race generate generated bench conformance setup clean
 
 build:
+	@command -v $(GO) >/dev/null || { echo "Mayfly is built with Go 1.26, and there is no $(GO) on the PATH: get it from https://go.dev/dl"; exit 1; }
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mayfly
 	$(GO) build -trimpath -ldflags '-s -w' -tags lambda.norpc -o bin/functions/bootstrap ./pipelines/emr/functions

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,14 @@ func TestScripts(t *testing.T) {
 			other := httptest.NewServer(http.NotFoundHandler())
 			e.Defer(other.Close)
 			e.Setenv("OTHER", other.Listener.Addr().String())
+			older := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_ = json.NewEncoder(w).Encode(daemon.Health{Status: "ok", Version: "v0.0.1", DataDir: "/older"})
+			}))
+			e.Defer(older.Close)
+			e.Setenv("OLDER", older.Listener.Addr().String())
 			e.Setenv("HOME", e.WorkDir)
+			bin, _, _ := strings.Cut(e.Getenv("PATH"), string(os.PathListSeparator))
+			e.Setenv("BIN", bin) // mayfly alone
 			return l.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

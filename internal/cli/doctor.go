@@ -90,13 +90,7 @@ func machine(s daemon.Settings) []finding {
 		f.Status, f.Advice = fail, "Mayfly runs on Linux and macOS"
 	}
 	if mem, ok := memory(); ok {
-		f.Text += fmt.Sprintf(", %.1f GiB of memory", float64(mem)/(1<<30))
-		switch {
-		case mem < 3<<30:
-			f.Status, f.Advice = fail, "a cluster of one worker and its driver need about 3 GiB"
-		case mem < 6<<30 && f.Status == good:
-			f.Status, f.Advice = warn, "below 6 GiB only one small cluster fits at a time"
-		}
+		f.weigh(mem)
 	}
 	out := []finding{f}
 	dir := s.DataDir
@@ -116,6 +110,17 @@ func machine(s daemon.Settings) []finding {
 		out = append(out, d)
 	}
 	return out
+}
+
+// weigh judges the machine by its memory, in bytes.
+func (f *finding) weigh(mem uint64) {
+	f.Text += fmt.Sprintf(", %.1f GiB of memory", float64(mem)/(1<<30))
+	switch {
+	case mem < 3<<30:
+		f.Status, f.Advice = fail, "a cluster of one worker and its driver need about 3 GiB; use a larger machine, or give this one more"
+	case mem < 6<<30 && f.Status == good:
+		f.Status, f.Advice = warn, "below 6 GiB only one small cluster fits at a time"
+	}
 }
 
 // memory is the machine's memory in bytes, where it can be read without help.

@@ -49,7 +49,7 @@ func (a *app) run() *cobra.Command {
 					o.Modes = append(o.Modes, m)
 				}
 			}
-			h, started, err := a.ready(c, settings)
+			h, started, err := a.ready(c, settings, functions)
 			if err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func (a *app) run() *cobra.Command {
 
 // ready sees to it that Spark is there and a server of this program answers: one that runs is used, otherwise one is started
 // in the background.
-func (a *app) ready(c *cobra.Command, settings daemon.Settings) (h daemon.Health, started bool, err error) {
+func (a *app) ready(c *cobra.Command, settings daemon.Settings, functions string) (h daemon.Health, started bool, err error) {
 	ctx := c.Context()
 	dir, err := filepath.Abs(settings.DataDir)
 	if err != nil {
@@ -110,6 +110,9 @@ func (a *app) ready(c *cobra.Command, settings daemon.Settings) (h daemon.Health
 	case errors.As(err, &foreign):
 		return h, false, foreign
 	}
+	if err := lacking(ctx, settings, functions); err != nil {
+		return h, false, err
+	}
 	p := a.progress()
 	_, err = spark.Setup(ctx, sparkOptions(settings), func(step spark.Progress) { p.step(step.Fraction, step.Text) })
 	p.close()
@@ -118,6 +121,40 @@ func (a *app) ready(c *cobra.Command, settings daemon.Settings) (h daemon.Health
 	}
 	h, err = a.background(c, settings, dir)
 	return h, true, err
+}
+
+// lacking says in one sentence each what of the machine a run needs and does not find, and how to get it.
+func lacking(ctx context.Context, settings daemon.Settings, functions string) error {
+	var lacks []string
+	for _, f := range slices.Concat(machine(settings), software(ctx, settings), []finding{port(ctx, settings)}) {
+		if f.Status != fail {
+			continue
+		}
+		if f.Advice == "" {
+			f.Advice, f.Text = f.Text, ""
+		}
+		if f.Check == "java" || f.Check == "python" {
+			f.Text = "" // the advice says it all
+		}
+		lacks = append(lacks, strings.TrimPrefix(f.Text+": "+f.Advice, ": "))
+	}
+	if _, err := os.Stat(bootstrap(functions)); err != nil && functions == "" {
+		if _, err := exec.LookPath("go"); err != nil {
+			lacks = append(lacks, "the pipeline's functions are not built, and there is no Go to build them with: run make build, with Go 1.26 from https://go.dev/dl")
+		}
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(lacks, "\nmayfly: "))
+}
+
+// bootstrap is the path of the functions' program: the given one, or the one that the build puts beside this program.
+func bootstrap(functions string) string {
+	if self, err := os.Executable(); functions == "" && err == nil {
+		return filepath.Join(filepath.Dir(self), "functions", "bootstrap")
+	}
+	return functions
 }
 
 // background starts `mayfly serve` with the same settings in a session of its own and waits until it answers.
@@ -178,15 +215,10 @@ func lastLine(path string) string {
 
 // bundle is the functions' zip: of a given program, of the one that lies beside this program, or built on the spot.
 func bundle(ctx context.Context, path string) ([]byte, error) {
-	if path == "" {
-		if self, err := os.Executable(); err == nil {
-			path = filepath.Join(filepath.Dir(self), "functions", "bootstrap")
-		}
-		if _, err := os.Stat(path); err != nil {
-			return emr.BuildFunctions(ctx, ".", runtime.GOOS, runtime.GOARCH)
-		}
+	if _, err := os.Stat(bootstrap(path)); err != nil && path == "" {
+		return emr.BuildFunctions(ctx, ".", runtime.GOOS, runtime.GOARCH)
 	}
-	program, err := os.ReadFile(path)
+	program, err := os.ReadFile(bootstrap(path))
 	if err != nil {
 		return nil, fmt.Errorf("read the pipeline's functions: %w", err)
 	}
