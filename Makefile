@@ -42,7 +42,17 @@ $(CFN_LINT)/done:
 templates: $(CFN_LINT)/done
 	$(CFN_LINT)/bin/cfn-lint pipelines/emr/template.yaml pipelines/emr/cluster.yaml
 
-# The race detector needs cgo and a C compiler.
+# The race detector needs cgo and a C compiler; where the machine has none, PyPI's ziglang is one.
+CC_FOUND := $(shell command -v $$($(GO) env CC 2>/dev/null) 2>/dev/null)
+ZIG := .tools/ziglang-0.13.0
+ifeq ($(CC_FOUND),)
+race: export CC = $(CURDIR)/$(ZIG)/cc
+race: $(ZIG)/cc
+endif
+$(ZIG)/cc:
+	python3 -m venv $(ZIG) && $(ZIG)/bin/python -m pip install --quiet ziglang==0.13.0
+	@printf '#!/bin/sh\nexec "%s" -m ziglang cc "$$@"\n' '$(CURDIR)/$(ZIG)/bin/python' >$@ && chmod 755 $@
+
 race:
 	CGO_ENABLED=1 $(GO) test -short -race -p 2 ./durable/... ./store/... ./execution/... ./engine/...
 
