@@ -100,6 +100,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		ec2.New(ec2.Config{Store: s.store, Clock: s.clock}).API(),
 	)
 	p.gateway.Extra(sns.Prefix, topics.Handler())
+	p.gateway.Extra(lambda.Prefix, p.functions.Handler())
 	p.gateway.Extra(emr.Prefix, clusters.Handler())
 	p.gateway.Extra(LedgerPath, http.HandlerFunc(p.ledger))
 	return p, nil

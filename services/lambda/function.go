@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
+	"github.com/mayfly-run/mayfly/internal/awsapi/iamapi"
 	"github.com/mayfly-run/mayfly/internal/awsapi/lambdaapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/identity"
@@ -246,6 +248,65 @@ func checkEnvironment(vars map[string]string) error {
 	return nil
 }
 
+// assumable refuses a role that Lambda could not take. AWS: it has to be there, and its trust policy has to name Lambda.
+func (s *Service) assumable(ctx context.Context, role string) error {
+	refused := invalid("The role defined for the function cannot be assumed by Lambda.")
+	_, name, ok := strings.Cut(role, ":role/")
+	if !ok {
+		return refused
+	}
+	out, err := awscall.Typed[iamapi.GetRoleOutput](ctx, s.Calls, awscall.Call{Principal: identity.From(ctx), Service: "iam", Operation: "GetRole"},
+		&iamapi.GetRoleInput{RoleName: name[strings.LastIndexByte(name, '/')+1:]})
+	if code := awscall.Code(err); code == "NoSuchEntity" || code == "ValidationError" {
+		return refused
+	}
+	if err != nil {
+		return fmt.Errorf("look for the role %s: %w", role, err)
+	}
+	trust, err := url.PathUnescape(awsapi.Val(out.Role.AssumeRolePolicyDocument))
+	if err != nil || out.Role.Arn != role || !trusts(trust, "lambda.amazonaws.com") {
+		return refused
+	}
+	return nil
+}
+
+// trusts reports whether a role's trust policy lets a service assume it.
+func trusts(policy, service string) bool {
+	var doc struct{ Statement oneOrMore[json.RawMessage] }
+	if json.Unmarshal([]byte(policy), &doc) != nil {
+		return false
+	}
+	for _, text := range doc.Statement {
+		var st struct {
+			Effect    string
+			Action    oneOrMore[string]
+			Principal struct{ Service oneOrMore[string] }
+		}
+		if json.Unmarshal(text, &st) != nil || st.Effect != "Allow" || !slices.Contains(st.Principal.Service, service) {
+			continue
+		}
+		if slices.ContainsFunc(st.Action, func(a string) bool { return a == "*" || a == "sts:*" || strings.EqualFold(a, "sts:AssumeRole") }) {
+			return true
+		}
+	}
+	return false
+}
+
+// oneOrMore is a member of a policy that may be one value or a list of them.
+type oneOrMore[T any] []T
+
+func (l *oneOrMore[T]) UnmarshalJSON(b []byte) error {
+	var list []T
+	if json.Unmarshal(b, &list) == nil {
+		*l = list
+		return nil
+	}
+	var one T
+	err := json.Unmarshal(b, &one)
+	*l = oneOrMore[T]{one}
+	return err
+}
+
 // settings are the members that CreateFunction and UpdateFunctionConfiguration share.
 type settings struct {
 	Runtime, Role, Handler, Description *string
@@ -367,6 +428,9 @@ func (s *Service) CreateFunction(ctx context.Context, in *lambdaapi.CreateFuncti
 	if _, _, err := s.get(ctx, k); err == nil && awscall.RequestKey(ctx) == "" {
 		return nil, exists(f)
 	}
+	if err := s.assumable(ctx, in.Role); err != nil {
+		return nil, err
+	}
 	if in.Code == nil {
 		return nil, invalid("Please provide a source for function code.")
 	}
@@ -394,15 +458,14 @@ func exists(f *function) error {
 	return awsapi.Errorf(409, "ResourceConflictException", "Function already exist: %s", f.Name)
 }
 
-// GetFunction describes a function. AWS: Code.Location is a link to the zip; here the answer leaves it out, and says so
-// by its absence.
+// GetFunction describes a function, with a link to its zip.
 func (s *Service) GetFunction(ctx context.Context, in *lambdaapi.GetFunctionInput) (*lambdaapi.GetFunctionOutput, error) {
 	f, err := s.find(ctx, in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
 	}
 	out := &lambdaapi.GetFunctionOutput{
-		Configuration: f.configuration(), Code: &lambdaapi.FunctionCodeLocation{RepositoryType: awsapi.Ptr("S3")}, Tags: f.Tags,
+		Configuration: f.configuration(), Code: &lambdaapi.FunctionCodeLocation{RepositoryType: awsapi.Ptr("S3"), Location: awsapi.Ptr(s.location(f))}, Tags: f.Tags,
 	}
 	if f.Concurrency != nil {
 		out.Concurrency = &lambdaapi.Concurrency{ReservedConcurrentExecutions: f.Concurrency}
@@ -466,6 +529,11 @@ func (s *Service) UpdateFunctionCode(ctx context.Context, in *lambdaapi.UpdateFu
 
 // UpdateFunctionConfiguration changes what is given.
 func (s *Service) UpdateFunctionConfiguration(ctx context.Context, in *lambdaapi.UpdateFunctionConfigurationInput) (*lambdaapi.UpdateFunctionConfigurationOutput, error) {
+	if in.Role != nil {
+		if err := s.assumable(ctx, *in.Role); err != nil {
+			return nil, err
+		}
+	}
 	return change(ctx, s, in.FunctionName, nil, func(f *function) (*lambdaapi.FunctionConfiguration, error) {
 		if err := checkRevision(f, in.RevisionId); err != nil {
 			return nil, err

@@ -56,6 +56,9 @@ func (s *Service) Invoke(ctx context.Context, in *lambdaapi.InvokeInput) (*lambd
 	case in.TenantId != nil:
 		return nil, lacking("tenants")
 	}
+	if err := f.permits(identity.From(ctx)); err != nil {
+		return nil, err
+	}
 	kind := "RequestResponse"
 	if in.InvocationType != nil {
 		kind = *in.InvocationType

@@ -12,6 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +74,19 @@ func (a *around) Invoke(_ context.Context, c awscall.Call) (map[string]any, erro
 		return map[string]any{"Body": io.NopCloser(bytes.NewReader(b))}, nil
 	case "CreateLogGroup", "CreateLogStream":
 		return map[string]any{}, nil
+	case "GetRole":
+		name := c.Input["RoleName"].(string)
+		service, path := "lambda.amazonaws.com", "/"
+		switch name {
+		case "missing":
+			return nil, awsapi.Errorf(404, "NoSuchEntity", "The role with name missing cannot be found.")
+		case "machine":
+			service = "states.amazonaws.com"
+		case "worker":
+			path = "/service/"
+		}
+		return map[string]any{"Role": map[string]any{"RoleName": name, "Path": path, "RoleId": "AROA", "CreateDate": time.Time{}, "Arn": "arn:aws:iam::000000000000:role" + path + name,
+			"AssumeRolePolicyDocument": url.PathEscape(`{"Statement":{"Effect":"Allow","Principal":{"Service":["ec2.amazonaws.com","` + service + `"]},"Action":"sts:AssumeRole"}}`)}}, nil
 	case "PutLogEvents":
 		group := c.Input["logGroupName"].(string)
 		for _, e := range c.Input["logEvents"].([]any) {
@@ -531,7 +546,10 @@ func TestRefused(t *testing.T) {
 		"dead": {func(in *lambdaapi.CreateFunctionInput) {
 			in.DeadLetterConfig = &lambdaapi.DeadLetterConfig{TargetArn: ptr("arn")}
 		}, "dead-letter"},
-		"vpc": {func(in *lambdaapi.CreateFunctionInput) { in.VpcConfig = &lambdaapi.VpcConfig{SubnetIds: []string{"s"}} }, "VPCs"},
+		"vpc":           {func(in *lambdaapi.CreateFunctionInput) { in.VpcConfig = &lambdaapi.VpcConfig{SubnetIds: []string{"s"}} }, "VPCs"},
+		"no role":       {func(in *lambdaapi.CreateFunctionInput) { in.Role = "arn:aws:iam::000000000000:role/missing" }, "The role defined for the function cannot be assumed by Lambda."},
+		"another trust": {func(in *lambdaapi.CreateFunctionInput) { in.Role = "arn:aws:iam::000000000000:role/machine" }, "cannot be assumed by Lambda"},
+		"another path":  {func(in *lambdaapi.CreateFunctionInput) { in.Role = "arn:aws:iam::000000000000:role/worker" }, "cannot be assumed by Lambda"},
 		"json logs": {func(in *lambdaapi.CreateFunctionInput) {
 			in.LoggingConfig = &lambdaapi.LoggingConfig{LogFormat: ptr("JSON")}
 		}, "JSON"},
@@ -607,6 +625,15 @@ func TestManagement(t *testing.T) {
 		t.Errorf("tags %+v, %v", out, err)
 	}
 
+	_, err = s.GetFunctionUrlConfig(ctx, &lambdaapi.GetFunctionUrlConfigInput{FunctionName: "f"})
+	wantCode(t, err, "ResourceNotFoundException", "The resource you requested does not exist.")
+	_, err = s.GetFunctionUrlConfig(ctx, &lambdaapi.GetFunctionUrlConfigInput{FunctionName: "none"})
+	wantCode(t, err, "ResourceNotFoundException", "Function not found")
+	_, err = s.GetFunctionEventInvokeConfig(ctx, &lambdaapi.GetFunctionEventInvokeConfigInput{FunctionName: "f"})
+	wantCode(t, err, "ResourceNotFoundException", "doesn't have an EventInvokeConfig")
+	_, err = s.GetAlias(ctx, &lambdaapi.GetAliasInput{FunctionName: "f", Name: "live"})
+	wantCode(t, err, "ResourceNotFoundException", "Cannot find alias arn: "+*c.FunctionArn+":live")
+
 	_, err = s.GetPolicy(ctx, &lambdaapi.GetPolicyInput{FunctionName: "f"})
 	wantCode(t, err, "ResourceNotFoundException", "The resource you requested does not exist.")
 	add := &lambdaapi.AddPermissionInput{FunctionName: "f", StatementId: "sns", Action: "lambda:InvokeFunction", Principal: "sns.amazonaws.com", SourceArn: awsapi.Ptr("arn:topic")}
@@ -618,6 +645,16 @@ func TestManagement(t *testing.T) {
 	wantCode(t, err, "ResourceConflictException", "The statement id (sns) provided already exists.")
 	if out, err := s.GetPolicy(ctx, &lambdaapi.GetPolicyInput{FunctionName: "f"}); err != nil || *out.Policy != `{"Version":"2012-10-17","Id":"default","Statement":[`+want+`]}` {
 		t.Errorf("policy %+v, %v", out, err)
+	}
+	for service, code := range map[[2]string]string{
+		{"sns.amazonaws.com", "arn:topic"}: "", {"sns.amazonaws.com", "arn:other"}: "AccessDeniedException", {"events.amazonaws.com", "arn:topic"}: "AccessDeniedException", {}: "",
+	} {
+		by := alice
+		by.Service, by.Source = service[0], service[1]
+		_, err := s.Invoke(identity.With(t.Context(), by), &lambdaapi.InvokeInput{FunctionName: "f", InvocationType: awsapi.Ptr("DryRun")})
+		if awscall.Code(err) != code {
+			t.Errorf("invoked by %v: %v", service, err)
+		}
 	}
 	if _, err := s.RemovePermission(ctx, &lambdaapi.RemovePermissionInput{FunctionName: "f", StatementId: "sns"}); err != nil {
 		t.Error(err)
@@ -634,6 +671,45 @@ func TestManagement(t *testing.T) {
 	w.start()
 	if files, _ := os.ReadDir(filepath.Join(w.dir, "lambda", "code")); len(files) != 1 {
 		t.Errorf("code that no function has is kept: %v", files)
+	}
+}
+
+// TestCodeLink: GetFunction's link gives the zip, and no other link does.
+func TestCodeLink(t *testing.T) {
+	w := newWorld(t)
+	s, _ := w.start()
+	code := pythonZip(t, "1")
+	create(t, s, "f", "python3.12", code)
+	out, err := s.GetFunction(caller(t), &lambdaapi.GetFunctionInput{FunctionName: "f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := url.Parse(*out.Code.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(change func(url.Values)) *httptest.ResponseRecorder {
+		q := link.Query()
+		change(q)
+		answer := httptest.NewRecorder()
+		s.Handler().ServeHTTP(answer, httptest.NewRequest("GET", link.Path+"?"+q.Encode(), nil))
+		return answer
+	}
+	if answer := get(func(url.Values) {}); answer.Code != 200 || !bytes.Equal(answer.Body.Bytes(), code) {
+		t.Errorf("answered %d", answer.Code)
+	}
+	past := "1"
+	for name, change := range map[string]func(url.Values){
+		"unsigned":  func(q url.Values) { q.Del("Signature") },
+		"prolonged": func(q url.Values) { q.Set("Expires", "9999999999") },
+		"over": func(q url.Values) {
+			q.Set("Expires", past)
+			q.Set("Signature", s.links.signature(strings.TrimSuffix(strings.TrimPrefix(link.Path, Prefix), ".zip"), past))
+		},
+	} {
+		if answer := get(change); answer.Code != 403 {
+			t.Errorf("%s: answered %d", name, answer.Code)
+		}
 	}
 }
 

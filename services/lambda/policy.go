@@ -3,6 +3,7 @@ package lambda
 import (
 	"context"
 	"encoding/json"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,10 +12,11 @@ import (
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awsapi/lambdaapi"
+	"github.com/mayfly-run/mayfly/internal/identity"
 )
 
-// statement is one of a function's policy. Policies are kept and shown; whether a caller may invoke is not checked yet, as
-// for all of Mayfly.
+// statement is one of a function's policy. It decides on the services that invoke, which have no role of their own; what
+// callers with a role or a key may do is not checked yet, as for all of Mayfly.
 type statement struct {
 	Sid       string                       `json:"Sid"`
 	Effect    string                       `json:"Effect"`
@@ -109,6 +111,42 @@ func (s *Service) GetPolicy(ctx context.Context, in *lambdaapi.GetPolicyInput) (
 		return nil, err
 	}
 	return &lambdaapi.GetPolicyOutput{Policy: awsapi.Ptr(string(text)), RevisionId: &f.PolicyRev}, nil
+}
+
+// permits refuses a service that the function's policy does not let invoke it. AWS: a service needs a statement, in the
+// same account too.
+func (f *function) permits(p identity.Principal) error {
+	if p.Service == "" || slices.ContainsFunc(f.Policy, func(st statement) bool { return st.allows(p) }) {
+		return nil
+	}
+	return awsapi.Errorf(403, "AccessDeniedException",
+		"User: %s is not authorized to perform: lambda:InvokeFunction on resource: %s because no resource-based policy allows the lambda:InvokeFunction action", p.Service, f.arn())
+}
+
+func (st *statement) allows(p identity.Principal) bool {
+	if who, ok := st.Principal.(map[string]any); st.Principal != "*" && (!ok || who["Service"] != p.Service) {
+		return false
+	}
+	if st.Action != "lambda:InvokeFunction" && st.Action != "lambda:*" {
+		return false
+	}
+	for operator, keys := range st.Condition {
+		for key, want := range keys {
+			switch operator + " " + key {
+			case "ArnLike AWS:SourceArn":
+				if ok, err := path.Match(want, p.Source); !ok || err != nil { // a topic's ARN has no slash
+					return false
+				}
+			case "StringEquals AWS:SourceAccount":
+				if want != p.Account {
+					return false
+				}
+			default: // what these services do not say
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func checkPolicyRevision(f *function, want *string) error {

@@ -49,6 +49,7 @@ type Service struct {
 	ctx         context.Context // ends with Stop
 	cancel      context.CancelFunc
 	running     sync.WaitGroup // invocations and instances
+	links       linker
 
 	mu        sync.Mutex
 	pools     map[store.Key]*pool
@@ -73,7 +74,7 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	s := &Service{Config: cfg, pools: map[store.Key]*pool{}}
+	s := &Service{Config: cfg, pools: map[store.Key]*pool{}, links: newLinker()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.invocations = durable.Register(cfg.Loop, s.kind())
 	return s
@@ -100,6 +101,13 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(a, "PutFunctionConcurrency", s.PutFunctionConcurrency)
 	awscall.Handle(a, "GetFunctionConcurrency", s.GetFunctionConcurrency)
 	awscall.Handle(a, "DeleteFunctionConcurrency", s.DeleteFunctionConcurrency)
+	awscall.Handle(a, "GetFunctionUrlConfig", s.GetFunctionUrlConfig)
+	awscall.Handle(a, "ListFunctionUrlConfigs", s.ListFunctionUrlConfigs)
+	awscall.Handle(a, "GetFunctionEventInvokeConfig", s.GetFunctionEventInvokeConfig)
+	awscall.Handle(a, "ListFunctionEventInvokeConfigs", s.ListFunctionEventInvokeConfigs)
+	awscall.Handle(a, "GetAlias", s.GetAlias)
+	awscall.Handle(a, "ListAliases", s.ListAliases)
+	awscall.Handle(a, "ListEventSourceMappings", s.ListEventSourceMappings)
 	return a
 }
 
