@@ -69,6 +69,9 @@ type handle struct {
 	Cluster   string `json:"cluster,omitempty"`
 	Step      string `json:"step,omitempty"`
 	Execution string `json:"execution,omitempty"`
+	// Of a job that AWS runs: the inputs of the calls that read and end it.
+	Ask  request `json:"ask,omitempty"`
+	Stop request `json:"stop,omitempty"`
 }
 
 func (h handle) bytes() []byte {

@@ -373,13 +373,14 @@ func TestJudge(t *testing.T) {
 }
 
 func TestLacks(t *testing.T) {
-	has := func(service, op string) bool { return service != "events" }
+	has := func(service, op string) bool { return service != "events" && service != "glue" }
 	for arn, want := range map[string]string{
 		"arn:aws:states:::lambda:invoke":                   "",
 		"arn:aws:states:::aws-sdk:s3:getObject":            "",
 		"arn:aws:states:us-east-1:000000000000:activity:a": "",
-		"arn:aws:states:::glue:startJobRun.sync":           "Mayfly does not have the integration glue:startJobRun: this state will fail.",
-		"arn:aws:states:::aws-sdk:glue:startJobRun":        "Mayfly does not have startJobRun of the service glue: this state will fail.",
+		"arn:aws:states:::apigateway:invoke":               "Mayfly does not have the integration apigateway:invoke: this state will fail.",
+		"arn:aws:states:::aws-sdk:polly:describeVoices":    "Mayfly does not have describeVoices of the service polly: this state will fail.",
+		"arn:aws:states:::glue:startJobRun.sync":           "Mayfly does not have StartJobRun of the service glue: this state will fail.",
 		"arn:aws:states:::events:putEvents":                "Mayfly does not have PutEvents of the service events: this state will fail.",
 	} {
 		if got := awstask.Lacks(arn, has); got != want {

@@ -26,6 +26,19 @@ var families = map[string]family{
 	// AWS: throttling included; EMR.ThrottlingException never comes (step-functions.md, C2).
 	"elasticmapreduce": {"EMR", "AmazonElasticMapReduce", "AmazonElasticMapReduceException", true},
 	"events":           {"EventBridge", "AmazonEventBridge", "AmazonEventBridgeException", false},
+	"dynamodb":         {"DynamoDB", "AmazonDynamoDBv2", "AmazonDynamoDBException", false},
+	"batch":            {"Batch", "AWSBatch", "AWSBatchException", false},
+	"ecs":              {"ECS", "AmazonECS", "AmazonECSException", false},
+	"glue":             {"Glue", "AWSGlue", "AWSGlueException", false},
+	"databrew":         {"DataBrew", "AWSGlueDataBrew", "AWSGlueDataBrewException", false},
+	"athena":           {"Athena", "AmazonAthena", "AmazonAthenaException", false},
+	"codebuild":        {"CodeBuild", "AWSCodeBuild", "AWSCodeBuildException", false},
+	"sagemaker":        {"SageMaker", "AmazonSageMaker", "AmazonSageMakerException", false},
+	"emr-serverless":   {"EMRServerless", "AWSEMRServerless", "AWSEMRServerlessException", false},
+	"emr-containers":   {"EMRContainers", "AmazonEMRContainers", "AmazonEMRContainersException", false},
+	"mediaconvert":     {"MediaConvert", "AWSMediaConvert", "AWSMediaConvertException", false},
+	"bedrock":          {"Bedrock", "AmazonBedrock", "AmazonBedrockException", false},
+	"eks":              {"EKS", "AmazonEKS", "AmazonEKSException", false},
 }
 
 // apiFailure turns the error of a call into a state's failure. ok is false for what is no API error: then the outcome of

@@ -84,6 +84,24 @@ var modelled = map[string]sdk{
 	"ssm":            {"ssm", "Ssm", false},
 	"eventbridge":    {"events", "EventBridge", true},
 	"scheduler":      {"scheduler", "Scheduler", true},
+	// Mayfly serves none of these: their calls go to AWS, or fail.
+	"dynamodb":       {"dynamodb", "DynamoDb", true},
+	"kms":            {"kms", "Kms", true},
+	"secretsmanager": {"secretsmanager", "SecretsManager", true},
+	"batch":          {"batch", "Batch", true},
+	"ecs":            {"ecs", "Ecs", true},
+	"glue":           {"glue", "Glue", true},
+	"athena":         {"athena", "Athena", true},
+	"codebuild":      {"codebuild", "CodeBuild", true},
+	"databrew":       {"databrew", "DataBrew", true},
+	"emrserverless":  {"emr-serverless", "EmrServerless", true},
+	"emrcontainers":  {"emr-containers", "EmrContainers", true},
+	"redshiftdata":   {"redshift-data", "RedshiftData", true},
+	"sagemaker":      {"sagemaker", "SageMaker", false},
+	"bedrock":        {"bedrock", "Bedrock", false},
+	"bedrockruntime": {"bedrock-runtime", "BedrockRuntime", false},
+	"mediaconvert":   {"mediaconvert", "MediaConvert", false},
+	"eks":            {"eks", "Eks", false},
 }
 
 // Judge says why AWS would refuse a Task's Resource; nil when it would not. It is asl.ParseOptions.Resource.

@@ -25,6 +25,10 @@ func TestModels(t *testing.T) {
 		"states": {"json", 37}, "elasticmapreduce": {"json", 60}, "cloudformation": {"query", 90}, "sns": {"query", 42}, "sqs": {"json", 23},
 		"lambda": {"rest-json", 85}, "iam": {"query", 176}, "sts": {"query", 11}, "s3": {"rest-xml", 105}, "logs": {"json", 113},
 		"ec2": {"ec2", 24}, "ssm": {"json", 13}, "events": {"json", 57}, "scheduler": {"rest-json", 12}, "mayfly": {"json", 2},
+		"athena": {"json", 70}, "batch": {"rest-json", 45}, "bedrock-runtime": {"rest-json", 2}, "bedrock": {"rest-json", 4},
+		"codebuild": {"json", 59}, "databrew": {"rest-json", 44}, "dynamodb": {"json", 57}, "ecs": {"json", 77}, "eks": {"rest-json", 25},
+		"emr-containers": {"rest-json", 23}, "emr-serverless": {"rest-json", 22}, "glue": {"json", 265}, "kms": {"json", 54},
+		"mediaconvert": {"rest-json", 4}, "redshift-data": {"json", 11}, "sagemaker": {"json", 35}, "secretsmanager": {"json", 23},
 	}
 	if n := len(awsapi.Services()); n != len(want) {
 		t.Errorf("%d models: %v", n, awsapi.Services())
@@ -41,7 +45,7 @@ func TestModels(t *testing.T) {
 			t.Errorf("%s was read twice", name)
 		}
 	}
-	if awsapi.Load("dynamodb") != nil || awsapi.Load("../go") != nil {
+	if awsapi.Load("polly") != nil || awsapi.Load("../go") != nil {
 		t.Error("a model that is not there")
 	}
 	if s := awsapi.Load("sqs").ErrorShape("AWS.SimpleQueueService.NonExistentQueue"); s == nil || s.Name != "QueueDoesNotExist" {

@@ -203,8 +203,17 @@ func (m *Model) ErrorShape(code string) *Shape {
 // IsStream reports whether the member is a body that is passed on unread.
 func (r *Ref) IsStream() bool { return r.To.Type == "blob" && (r.Streaming || r.To.Streaming) }
 
-// Name is the signing name under which the model is known: "states", "elasticmapreduce", "s3".
+// Name is what the model is known by, the signing name but where two services share one: "states", "elasticmapreduce",
+// "s3", "bedrock-runtime".
 func (m *Model) Name() string { return m.name }
+
+// SigningName is the service in signatures.
+func (m *Model) SigningName() string {
+	if m.Metadata.SigningName != "" {
+		return m.Metadata.SigningName
+	}
+	return m.name
+}
 
 // ParseModel reads a model in botocore's form and links its shapes.
 func ParseModel(name string, b []byte) (*Model, error) {
@@ -245,6 +254,33 @@ func ParseModel(name string, b []byte) (*Model, error) {
 
 //go:embed models/*.json.gz
 var models embed.FS
+
+// Signs are what tells in a request which service it is for, besides the signature.
+type Signs struct {
+	Target  string `json:"target,omitempty"`  // before the dot of X-Amz-Target
+	Version string `json:"version,omitempty"` // of a query request
+}
+
+// SignsOf are a model's.
+func SignsOf(m *Model) (s Signs) {
+	s.Target = m.Metadata.TargetPrefix
+	if p := m.Metadata.Protocol; p == "query" || p == "ec2" || m.Metadata.AWSQueryCompatible != nil {
+		s.Version = m.Metadata.APIVersion
+	}
+	return s
+}
+
+//go:embed index.json
+var index []byte
+
+// Index is the signs of all models that are shipped, known without reading the models.
+var Index = sync.OnceValue(func() map[string]Signs {
+	var x map[string]Signs
+	if err := json.Unmarshal(index, &x); err != nil {
+		panic(err)
+	}
+	return x
+})
 
 var (
 	loadMu sync.Mutex

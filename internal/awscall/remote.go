@@ -77,7 +77,7 @@ func (r *Remote) once(ctx context.Context, c Call, m *awsapi.Model, op *awsapi.O
 		if err != nil {
 			return nil, stream, fmt.Errorf("credentials for %s %s: %w", c.Service, c.Operation, err)
 		}
-		sigv4.Sign(req, creds, signingRegion(m, region), c.Service, body, stream, r.clock().Now())
+		sigv4.Sign(req, creds, signingRegion(m, region), m.SigningName(), body, stream, r.clock().Now())
 	}
 	client := r.HTTP
 	if client == nil {
@@ -165,18 +165,4 @@ func (r *Remote) pause(ctx context.Context, d time.Duration) error {
 		t.Stop()
 		return ctx.Err()
 	}
-}
-
-// Router chooses the caller by service.
-type Router struct {
-	Default  Caller
-	Services map[string]Caller // by signing name
-}
-
-// Invoke makes the call where the service is.
-func (r *Router) Invoke(ctx context.Context, c Call) (map[string]any, error) {
-	if to := r.Services[c.Service]; to != nil {
-		return to.Invoke(ctx, c)
-	}
-	return r.Default.Invoke(ctx, c)
 }

@@ -53,7 +53,7 @@ func NewRequest(ctx context.Context, m *awsapi.Model, op *awsapi.Operation, doc 
 			return nil, nil, false, err
 		}
 		target = base + path
-		if m.Metadata.Protocol == "rest-json" {
+		if m.Metadata.Protocol == "rest-json" && header.Get("Content-Type") == "" {
 			// Labels that hold slashes and colons are escaped; Go's URL parser keeps the escaped form.
 			header.Set("Content-Type", "application/json")
 		}

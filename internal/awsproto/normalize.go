@@ -601,6 +601,8 @@ var (
 	astral  = regexp.MustCompile(`\\u[dD]800\\u[dD][cC]00-\\u[dD][bB][fF][fF]\\u[dD][fF][fF][fF]`)
 	escape4 = regexp.MustCompile(`\\u([0-9a-fA-F]{4})`)
 	repeat  = regexp.MustCompile(`\{(\d+)(?:,(\d*))?\}`)
+	// Java's POSIX classes, within brackets or alone.
+	posix = strings.NewReplacer(`[\p{Alnum}`, `[[:alnum:]`, `\p{Alnum}`, `[[:alnum:]]`, `[\p{Print}`, `[[:print:]`, `\p{Print}`, `[[:print:]]`)
 )
 
 // compile translates a Java pattern that must match the whole value. Look-around has no translation but at the front:
@@ -640,5 +642,5 @@ func translate(p string) (*regexp.Regexp, error) {
 	})
 	p = astral.ReplaceAllString(p, `\x{10000}-\x{10FFFF}`)
 	p = escape4.ReplaceAllString(p, `\x{$1}`)
-	return regexp.Compile(p)
+	return regexp.Compile(posix.Replace(p))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 
 	"github.com/mayfly-run/mayfly/custody"
 	"github.com/mayfly-run/mayfly/durable"
@@ -76,7 +77,15 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Wake: p.wake, Endpoint: s.Endpoint, Custody: p.stackBooked,
 	})
 	p.custody = s.newCustody(p, stacks, clusters)
-	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock})
+	elsewhere, aws, err := s.remote(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range elsewhere {
+		s.log.Warn("calls go to AWS", "service", name)
+		p.gateway.Forward(name, aws)
+	}
+	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Remote: func(service string) bool { return slices.Contains(elsewhere, service) }})
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
 		Closed: p.closed, Observe: p.observe,

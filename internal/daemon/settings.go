@@ -15,17 +15,19 @@ import (
 // Settings are all that can be configured. Each has one name: --data-dir, MAYFLY_DATA_DIR and data-dir in the file are the
 // same, in that order of weight.
 type Settings struct {
-	Listen       string `name:"listen" default:"127.0.0.1:4566" help:"address that the AWS APIs are served on"`
-	DataDir      string `name:"data-dir" default:".mayfly" help:"folder of everything that the server keeps"`
-	LogLevel     string `name:"log-level" default:"info" oneof:"debug,info,warn,error" help:"least level that is logged"`
-	LogFormat    string `name:"log-format" default:"text" oneof:"text,json" help:"form of the log"`
-	AccessKey    string `name:"access-key" help:"access key that callers must sign with; without one every key is accepted"`
-	SecretKey    string `name:"secret-key" secret:"true" help:"secret of access-key"`
-	SMTP         string `name:"smtp" help:"smtp://[user:password@]host[:port], server that delivers mail; without one mail is kept in the data directory"`
-	SMTPFrom     string `name:"smtp-from" help:"sender of mail"`
-	CacheDir     string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
-	SparkVersion string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
-	SparkHome    string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
+	Listen         string `name:"listen" default:"127.0.0.1:4566" help:"address that the AWS APIs are served on"`
+	DataDir        string `name:"data-dir" default:".mayfly" help:"folder of everything that the server keeps"`
+	LogLevel       string `name:"log-level" default:"info" oneof:"debug,info,warn,error" help:"least level that is logged"`
+	LogFormat      string `name:"log-format" default:"text" oneof:"text,json" help:"form of the log"`
+	AccessKey      string `name:"access-key" help:"access key that callers must sign with; without one every key is accepted"`
+	SecretKey      string `name:"secret-key" secret:"true" help:"secret of access-key"`
+	SMTP           string `name:"smtp" help:"smtp://[user:password@]host[:port], server that delivers mail; without one mail is kept in the data directory"`
+	SMTPFrom       string `name:"smtp-from" help:"sender of mail"`
+	CacheDir       string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
+	SparkVersion   string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
+	SparkHome      string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
+	Remote         string `name:"remote" help:"services, by signing name and with commas between, whose calls go to AWS itself, e.g. dynamodb,glue; they are signed with this machine's AWS credentials"`
+	RemoteEndpoint string `name:"remote-endpoint" help:"base URL that those calls go to instead of AWS's own endpoints"`
 }
 
 // Setting is one setting as it is in force.

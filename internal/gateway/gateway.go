@@ -52,6 +52,7 @@ type Gateway struct {
 	Keys     *KeyRing
 	mu       sync.RWMutex
 	services map[string]*awscall.Service
+	remote   map[string]awscall.Caller
 	extras   []extra
 }
 
@@ -81,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gateway{Config: cfg, Keys: keys, services: map[string]*awscall.Service{}}, nil
+	return &Gateway{Config: cfg, Keys: keys, services: map[string]*awscall.Service{}, remote: map[string]awscall.Caller{}}, nil
 }
 
 // Register adds services. A name that is taken is a mistake in the program and panics.
@@ -94,6 +95,14 @@ func (g *Gateway) Register(list ...*awscall.Service) {
 		}
 		g.services[s.Name()] = s
 	}
+}
+
+// Forward sends the calls of a service elsewhere, usually to AWS itself, also when a service of that name is registered.
+// They keep no receipts here: what makes a repetition harmless is the operation's client token.
+func (g *Gateway) Forward(service string, to awscall.Caller) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.remote[service] = to
 }
 
 // Extra serves paths that begin with prefix by a handler of its own, outside of AWS's protocols.
@@ -115,17 +124,21 @@ func (g *Gateway) Services() []string {
 	return names
 }
 
-func (g *Gateway) service(name string) *awscall.Service {
+// service is where the calls of a service go: to the registered one, or elsewhere. Both are nil when there is neither.
+func (g *Gateway) service(name string) (*awscall.Service, awscall.Caller) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.services[name]
+	if to := g.remote[name]; to != nil {
+		return nil, to
+	}
+	return g.services[name], nil
 }
 
 // Invoke makes a call in process.
 func (g *Gateway) Invoke(ctx context.Context, c awscall.Call) (map[string]any, error) {
 	m := awsapi.Load(c.Service)
 	if m == nil {
-		return nil, awsapi.Errorf(400, "UnknownServiceException", "Mayfly does not have the service %s.", c.Service)
+		return nil, unknownService(c.Service)
 	}
 	op := m.Operations[c.Operation]
 	if op == nil {
@@ -146,8 +159,13 @@ func (g *Gateway) invoke(ctx context.Context, c awscall.Call, m *awsapi.Model, o
 	}
 	defer func() { g.log(ctx, c, request, began, err) }()
 
-	svc := g.service(c.Service)
-	if svc == nil || !svc.Has(op.Name) {
+	svc, to := g.service(c.Service)
+	switch {
+	case to != nil:
+		return to.Invoke(ctx, c)
+	case svc == nil:
+		return nil, unknownService(c.Service)
+	case !svc.Has(op.Name):
 		return nil, notImplemented(m, op.Name)
 	}
 	if out, err := g.receipt(ctx, svc, c); out != nil || err != nil {
@@ -194,6 +212,14 @@ func (g *Gateway) handle(ctx context.Context, svc *awscall.Service, op string, i
 		}
 	}()
 	return svc.Invoke(ctx, op, in)
+}
+
+func unknownService(name string) error {
+	text := "Mayfly does not have the service " + name + "."
+	if awsapi.Load(name) != nil {
+		text += " A server with --remote " + name + " sends its calls to AWS."
+	}
+	return awsapi.Errorf(400, "UnknownServiceException", "%s", text)
 }
 
 func notImplemented(m *awsapi.Model, op string) error {

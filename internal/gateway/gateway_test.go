@@ -129,9 +129,9 @@ func TestRefusals(t *testing.T) {
 		{awscall.Call{Service: "sns", Operation: "CreateTopic"}, "ValidationError: 1 validation error detected: Value null at 'name' failed to satisfy constraint: Member must not be null"},
 		{awscall.Call{Service: "sns", Operation: "CreateTopic", Input: map[string]any{"Name": "a", "Nmae": 1}}, `SerializationException: CreateTopicInput has no member named "Nmae"`},
 		{awscall.Call{Service: "sns", Operation: "Publish"}, "InvalidAction: Mayfly does not implement the operation Publish of Amazon Simple Notification Service."},
-		{awscall.Call{Service: "states", Operation: "StartExecution"}, "UnknownOperationException: Mayfly does not implement the operation StartExecution of AWS Step Functions."},
+		{awscall.Call{Service: "states", Operation: "StartExecution"}, "UnknownServiceException: Mayfly does not have the service states. A server with --remote states sends its calls to AWS."},
 		{awscall.Call{Service: "sns", Operation: "Fly"}, "UnknownOperationException: The operation Fly of Amazon Simple Notification Service is not known to Mayfly."},
-		{awscall.Call{Service: "dynamodb", Operation: "ListTables"}, "UnknownServiceException: Mayfly does not have the service dynamodb."},
+		{awscall.Call{Service: "dynamodb", Operation: "ListTables"}, "UnknownServiceException: Mayfly does not have the service dynamodb. A server with --remote dynamodb sends its calls to AWS."},
 	} {
 		_, err := g.Invoke(t.Context(), c.call)
 		var e *awsapi.Error

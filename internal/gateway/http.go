@@ -62,7 +62,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if m == nil {
 		q := awsproto.Foreign(r, name)
-		q.Fail(w, awsapi.Errorf(400, "UnknownServiceException", "Mayfly does not have the service %s.", name), request)
+		q.Fail(w, unknownService(name), request)
 		return
 	}
 	q, err := awsproto.Open(m, r, g.maxBody(name))
@@ -124,13 +124,12 @@ func (g *Gateway) health(w http.ResponseWriter) {
 // byTarget, byVersion and byPath find services without a signature.
 var indexes = sync.OnceValue(func() (x struct{ target, version map[string]string }) {
 	x.target, x.version = map[string]string{}, map[string]string{}
-	for _, n := range awsapi.Services() {
-		m := awsapi.Load(n)
-		if m.Metadata.TargetPrefix != "" {
-			x.target[m.Metadata.TargetPrefix] = n
+	for name, signs := range awsapi.Index() {
+		if signs.Target != "" {
+			x.target[signs.Target] = name
 		}
-		if p := m.Metadata.Protocol; p == "query" || p == "ec2" || m.Metadata.AWSQueryCompatible != nil {
-			x.version[m.Metadata.APIVersion] = n
+		if signs.Version != "" {
+			x.version[signs.Version] = name
 		}
 	}
 	return x

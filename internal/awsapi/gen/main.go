@@ -73,6 +73,7 @@ func run(data, out string) error {
 	if err := os.MkdirAll(filepath.Join(out, "models"), 0o755); err != nil {
 		return err
 	}
+	index := map[string]awsapi.Signs{}
 	for _, s := range c.Services {
 		text := own
 		if s.Dir != "" {
@@ -100,6 +101,7 @@ func run(data, out string) error {
 		if err := cut(m, keep); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
+		index[s.Name] = awsapi.SignsOf(m)
 		if err := writeModel(filepath.Join(out, "models", s.Name+".json.gz"), m); err != nil {
 			return err
 		}
@@ -117,6 +119,13 @@ func run(data, out string) error {
 		if err := os.WriteFile(filepath.Join(dir, s.Package+".go"), code, 0o644); err != nil {
 			return err
 		}
+	}
+	signs, err := json.MarshalIndent(index, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(out, "index.json"), append(signs, '\n'), 0o644); err != nil {
+		return err
 	}
 	notice := fmt.Sprintf(`The files in this folder, but for mayfly.json.gz, are cut from the data files of botocore %s (https://github.com/boto/botocore),
 Copyright Amazon.com, Inc. or its affiliates, licensed under the Apache License, Version 2.0.
