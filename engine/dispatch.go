@@ -72,7 +72,7 @@ func (e *Engine) startTask(ctx context.Context, id store.ID, key string, c execu
 		return &execution.Input{Submitted: &execution.TaskSubmitted{Task: c.Task, Resource: c.Resource, Output: result.Output, Handle: result.Handle}}, nil
 	}
 	return &execution.Input{Done: &execution.TaskDone{Task: c.Task, Unsubmitted: true,
-		Outcome: execution.Outcome{Output: result.Output, Failure: result.Failure}}}, nil
+		Outcome: execution.Outcome{Output: result.Output, Failure: result.Failure, Response: result.Response}}}, nil
 }
 
 func (e *Engine) cancelTask(ctx context.Context, id store.ID, key string, c execution.CancelTask) error {

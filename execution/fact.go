@@ -115,7 +115,8 @@ type (
 	}
 	// Completed comes with the event that ends the task.
 	Completed struct {
-		Task TaskID `json:"task"`
+		Task     TaskID          `json:"task"`
+		Response jsonvalue.Value `json:"response,omitzero"` // Outcome.Response
 	}
 	// Backoff: this Retrier tries again then.
 	Backoff struct {

@@ -143,6 +143,8 @@ type Join struct {
 type Outcome struct {
 	Output  jsonvalue.Value `json:"output,omitzero"`
 	Failure *asl.Failure    `json:"failure,omitempty"`
+	// Response is what was answered with a task's failure, for people who look for the reason: no state sees it.
+	Response jsonvalue.Value `json:"response,omitzero"`
 }
 
 // TaskID names one attempt of one Task state within its execution.

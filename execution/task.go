@@ -163,7 +163,7 @@ func (t *turn) complete(id TaskID, task *Task, o Outcome, unsubmitted bool) {
 		if unsubmitted && r.Pattern.Submits() {
 			how = unsubmittedFailure
 		}
-		t.endTask(id, task, how, o.Failure)
+		t.endTask(id, task, how, o)
 		t.fail(a, *o.Failure, "")
 		return
 	}
@@ -191,9 +191,9 @@ const (
 )
 
 // endTask records that a task has ended badly; the consequences are the caller's.
-func (t *turn) endTask(id TaskID, task *Task, how ending, f *asl.Failure) {
+func (t *turn) endTask(id TaskID, task *Task, how ending, o Outcome) {
 	r := mustResource(task.Resource)
-	d := failureDetails(*f)
+	d := failureDetails(*o.Failure)
 	types := [...]history.Type{history.TaskFailed, history.TaskSubmitFailed, history.TaskTimedOut}
 	details := history.Details(&history.TaskFailure{Resource: named(r), Failure: *d})
 	switch r.Kind {
@@ -205,7 +205,7 @@ func (t *turn) endTask(id TaskID, task *Task, how ending, f *asl.Failure) {
 		details = d
 	}
 	t.clearTask(id, task)
-	t.emit(task.Frame, types[how], details, &Note{Completed: &Completed{Task: id}})
+	t.emit(task.Frame, types[how], details, &Note{Completed: &Completed{Task: id, Response: o.Response}})
 }
 
 // work gives a scheduled activity task to a worker.

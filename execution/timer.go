@@ -38,7 +38,7 @@ func (t *turn) timers() {
 	for _, d := range tasks {
 		task := t.s.Tasks[d.id]
 		t.cancel(d.id, task)
-		t.endTask(d.id, task, timedOut, &asl.Failure{Error: asl.ErrTimeout})
+		t.endTask(d.id, task, timedOut, Outcome{Failure: &asl.Failure{Error: asl.ErrTimeout}})
 	}
 	for _, d := range tasks {
 		if f := t.s.Frames[d.frame]; t.s.Closed() || f == nil || f.State == "" || !f.Await.none() {

@@ -26,8 +26,16 @@ type Task struct {
 	Token      string          // the task token; also of .sync tasks, which may be ended early by it
 	RoleARN    string          // of Credentials, "" for the machine's own role
 	Principal  identity.Principal
-	RequestKey string    // the same at each repetition
-	Deadline   time.Time // zero: none
+	RequestKey string      // the same at each repetition
+	Deadline   time.Time   // zero: none
+	Inspect    *Inspection // what TestState wants to see of an HTTP call; nil: nothing
+}
+
+// Inspection is what went over the wire, as TestState shows it at the level TRACE. HTTP tasks alone fill it in.
+type Inspection struct {
+	Secrets bool // asked for: what the connection added is shown too
+	Sent    struct{ Protocol, Method, URL, Headers, Body string }
+	Got     struct{ Protocol, StatusCode, StatusMessage, Headers, Body string }
 }
 
 // Job is a started task, as Poll and Cancel are told of it.
@@ -46,9 +54,11 @@ type Result struct {
 	// Running: the job goes on. Output is then the answer to its start (of Start only).
 	Running bool
 	Output  jsonvalue.Value
-	Failure *asl.Failure  // the task has failed; nil and not Running: it is done
-	Handle  []byte        // what Poll and Cancel need; nil: unchanged, and for callbacks that nothing polls
-	Again   time.Duration // when to poll next without a wake-up; 0: the engine's own pace
+	Failure *asl.Failure // the task has failed; nil and not Running: it is done
+	// Response is what was answered with the Failure. It is kept beside the history: no state sees it.
+	Response jsonvalue.Value
+	Handle   []byte        // what Poll and Cancel need; nil: unchanged, and for callbacks that nothing polls
+	Again    time.Duration // when to poll next without a wake-up; 0: the engine's own pace
 }
 
 // Integration does the work of Task states. Its methods may be called again for the same task: a repeated Start with the

@@ -10,6 +10,7 @@ import (
 	"github.com/mayfly-run/mayfly/custody"
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/integration/awstask"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
@@ -85,7 +86,9 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		s.log.Warn("calls go to AWS", "service", name)
 		p.gateway.Forward(name, aws)
 	}
-	tasks := awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Remote: func(service string) bool { return slices.Contains(elsewhere, service) }})
+	connections, calls := s.newHTTP()
+	tasks := integration.Router{Integration: awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Remote: func(service string) bool { return slices.Contains(elsewhere, service) }}),
+		ByService: map[string]integration.Integration{"http": calls}}
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
 		Closed: p.closed, Observe: p.observe,
@@ -107,6 +110,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		iam.New(iam.Config{Store: s.store, Clock: s.clock, Keys: p.gateway.Keys}).API(),
 		sts.New(sts.Config{Keys: p.gateway.Keys, Calls: p.gateway, Clock: s.clock}).API(),
 		ec2.New(ec2.Config{Store: s.store, Clock: s.clock}).API(),
+		connections.API(),
 	)
 	p.gateway.Extra(sns.Prefix, topics.Handler())
 	p.gateway.Extra(lambda.Prefix, p.functions.Handler())

@@ -23,6 +23,7 @@ type Settings struct {
 	SecretKey      string `name:"secret-key" secret:"true" help:"secret of access-key"`
 	SMTP           string `name:"smtp" help:"smtp://[user:password@]host[:port], server that delivers mail; without one mail is kept in the data directory"`
 	SMTPFrom       string `name:"smtp-from" help:"sender of mail"`
+	PlainHTTP      string `name:"plain-http" default:"loopback" oneof:"none,loopback,all" help:"where HTTP tasks may go without https: nowhere, as on AWS, to this machine, or everywhere"`
 	CacheDir       string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
 	SparkVersion   string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
 	SparkHome      string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`

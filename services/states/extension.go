@@ -23,11 +23,35 @@ func (s *Service) Extensions() *awscall.Service {
 	a := awscall.NewService("mayfly")
 	awscall.Handle(a, "RunFrom", s.RunFrom)
 	awscall.Handle(a, "RedriveExecution", s.RedriveEdited)
+	awscall.Handle(a, "DescribeTaskFailure", s.DescribeTaskFailure)
 	return a
 }
 
 func invalid(format string, args ...any) error {
 	return awsapi.Errorf(400, "ValidationException", format, args...)
+}
+
+// DescribeTaskFailure tells how a task failed, and what an HTTP API answered with it: AWS throws that away.
+func (s *Service) DescribeTaskFailure(ctx context.Context, in *own.DescribeTaskFailureInput) (*own.DescribeTaskFailureOutput, error) {
+	d, err := s.execution(ctx, in.ExecutionArn)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.cfg.Engine.TaskFailure(ctx, d.ARN, awsapi.Val(in.EventId))
+	if errors.Is(err, store.ErrNotFound) {
+		if in.EventId != nil {
+			return nil, awsapi.Errorf(400, "NoTaskFailure", "Event %d of the execution is no failure of a task.", *in.EventId)
+		}
+		return nil, awsapi.Errorf(400, "NoTaskFailure", "No task of the execution has failed.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &own.DescribeTaskFailureOutput{EventId: f.Event, Error: optional(f.Error), Cause: optional(f.Cause)}
+	if !f.Response.IsZero() {
+		out.Response = awsapi.Ptr(f.Response.String())
+	}
+	return out, nil
 }
 
 // RunFrom starts a new execution at a state that another one has entered, with the input and the variables that it had

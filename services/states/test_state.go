@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/asl"
+	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	api "github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
@@ -515,7 +516,9 @@ func (t *stateTest) task(ctx context.Context, st *asl.TaskState, effective jsonv
 	late := errors.New("the test took too long")
 	timer := t.service.cfg.Clock.AfterFunc(limit, func() { cancel(late) })
 	defer timer.Stop()
-	result, failure, err := t.service.cfg.Engine.Try(call, t.id, testedName, r, args, credentials.Member("RoleArn").Str())
+	inspect := t.inspection()
+	result, failure, err := t.service.cfg.Engine.Try(call, t.id, testedName, r, args, credentials.Member("RoleArn").Str(), inspect)
+	t.inspected(inspect)
 	switch {
 	case errors.Is(context.Cause(call), late):
 		t.end(result, &asl.Failure{Error: asl.ErrTimeout})
@@ -525,6 +528,26 @@ func (t *stateTest) task(ctx context.Context, st *asl.TaskState, effective jsonv
 		t.end(result, failure)
 	}
 	return nil
+}
+
+// inspection asks for what goes over the wire. AWS: TRACE shows it of HTTP tasks, and revealSecrets what the connection added.
+func (t *stateTest) inspection() *engine.Inspection {
+	if awsapi.Val(t.in.InspectionLevel) != "TRACE" {
+		return nil
+	}
+	return &engine.Inspection{Secrets: awsapi.Val(t.in.RevealSecrets)}
+}
+
+func (t *stateTest) inspected(i *engine.Inspection) {
+	if i == nil {
+		return
+	}
+	if x := i.Sent; x.Method != "" {
+		t.seen.Request = &api.InspectionDataRequest{Protocol: &x.Protocol, Method: &x.Method, Url: &x.URL, Headers: &x.Headers, Body: optional(x.Body)}
+	}
+	if x := i.Got; x.StatusCode != "" {
+		t.seen.Response = &api.InspectionDataResponse{Protocol: &x.Protocol, StatusCode: &x.StatusCode, StatusMessage: &x.StatusMessage, Headers: &x.Headers, Body: optional(x.Body)}
+	}
 }
 
 func (t *stateTest) mapState(st *asl.MapState, effective jsonvalue.Value) {

@@ -7,6 +7,20 @@ import (
 	"time"
 )
 
+// DescribeTaskFailureInput is the model's shape DescribeTaskFailureInput.
+type DescribeTaskFailureInput struct {
+	ExecutionArn string `json:"executionArn"`
+	EventId      *int64 `json:"eventId,omitempty"`
+}
+
+// DescribeTaskFailureOutput is the model's shape DescribeTaskFailureOutput.
+type DescribeTaskFailureOutput struct {
+	EventId  int64   `json:"eventId"`
+	Error    *string `json:"error,omitempty"`
+	Cause    *string `json:"cause,omitempty"`
+	Response *string `json:"response,omitempty"`
+}
+
 // Difference is the model's shape Difference.
 type Difference struct {
 	What    string `json:"what"` // added, removed, changed
