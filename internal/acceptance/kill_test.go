@@ -34,7 +34,8 @@ func TestKill(t *testing.T) {
 	length := 12 * time.Second // of a run; measured by the first
 	outcomes := map[string]int{}
 	var executions []string
-	for n := range kills {
+	succeeded := map[string]bool{}
+	for n := range kills + 1 { // the first is measured, and left in peace
 		began := time.Now()
 		arn, err := run.Start(ctx)
 		if err != nil {
@@ -51,13 +52,14 @@ func TestKill(t *testing.T) {
 			length = time.Since(began)
 		}
 		outcomes[status]++
+		succeeded[arn] = status == "SUCCEEDED"
 		if status != "SUCCEEDED" && status != "FAILED" {
 			t.Errorf("run %d is %s", n, status)
 		}
 	}
-	t.Logf("%d runs of about %s: %v", kills, length.Round(time.Millisecond), outcomes)
+	t.Logf("%d runs of about %s, %d kills: %v", len(executions), length.Round(time.Millisecond), kills, outcomes)
 	if outcomes["SUCCEEDED"] < kills/2 {
-		t.Errorf("only %d of %d runs succeeded", outcomes["SUCCEEDED"], kills)
+		t.Errorf("only %d of %d runs succeeded", outcomes["SUCCEEDED"], len(executions))
 	}
 
 	// What is left: the server itself, and the functions' warm instances.
@@ -87,44 +89,63 @@ func TestKill(t *testing.T) {
 		}
 	}
 	machine := strings.Replace(executions[0][:strings.LastIndexByte(executions[0], ':')], ":execution:", ":stateMachine:", 1)
-	if got := count("states", "ListExecutions", "executions", map[string]any{"stateMachineArn": machine}); len(got) != kills {
-		t.Errorf("%d executions are listed, %d were started", len(got), kills)
+	if got := count("states", "ListExecutions", "executions", map[string]any{"stateMachineArn": machine}); len(got) != len(executions) {
+		t.Errorf("%d executions are listed, %d were started", len(got), len(executions))
 	}
-	stacks := map[string]int{}
+	// Custody's ledger says what each execution has made; the services say the same.
+	stacks, clusters := map[string]bool{}, map[string]bool{}
+	for _, arn := range executions {
+		mine := map[string]map[string]bool{"stack": {}, "cluster": {}} // kind, id: gone
+		for _, e := range s.ledger(arn) {
+			mine[e.Kind][e.ID] = mine[e.Kind][e.ID] || e.Action == "gone"
+		}
+		if n, m := len(mine["stack"]), len(mine["cluster"]); n > 1 || m > 1 || succeeded[arn] && (n != 1 || m != 1) {
+			t.Errorf("%s made %d stacks and %d clusters", arn, n, m)
+		}
+		for kind, all := range map[string]map[string]bool{"stack": stacks, "cluster": clusters} {
+			for id, gone := range mine[kind] {
+				if all[id] = true; !gone {
+					t.Errorf("%s left the %s %s", arn, kind, id)
+				}
+			}
+		}
+		for id := range mine["cluster"] {
+			names := map[string]int{}
+			for _, step := range count("elasticmapreduce", "ListSteps", "Steps", map[string]any{"ClusterId": id}) {
+				names[step.(map[string]any)["Name"].(string)]++
+			}
+			for name, n := range names {
+				if n != 1 {
+					t.Errorf("cluster %s has the step %s %d times", id, name, n)
+				}
+			}
+			if succeeded[arn] && len(names) != 2 {
+				t.Errorf("cluster %s of an execution that succeeded has the steps %v", id, names)
+			}
+		}
+	}
+	made := map[string]int{}
 	for _, x := range count("cloudformation", "ListStacks", "StackSummaries", map[string]any{}) {
-		stacks[x.(map[string]any)["StackName"].(string)]++
+		made[x.(map[string]any)["StackName"].(string)]++
 	}
-	delete(stacks, "mayfly-pipeline")
-	if len(stacks) > kills {
-		t.Errorf("%d stacks for %d executions", len(stacks), kills)
+	delete(made, "mayfly-pipeline")
+	if len(made) != len(stacks) {
+		t.Errorf("CloudFormation lists %d stacks, the ledger %d", len(made), len(stacks))
 	}
-	for name, n := range stacks {
+	for name, n := range made {
 		if n != 1 {
 			t.Errorf("the stack %s was made %d times", name, n)
 		}
 	}
-	clusters := count("elasticmapreduce", "ListClusters", "Clusters", map[string]any{})
-	if len(clusters) > len(stacks) {
-		t.Errorf("%d clusters for %d stacks", len(clusters), len(stacks))
-	}
-	for _, c := range clusters {
-		id := c.(map[string]any)["Id"].(string)
-		names := map[string]int{}
-		for _, step := range count("elasticmapreduce", "ListSteps", "Steps", map[string]any{"ClusterId": id}) {
-			names[step.(map[string]any)["Name"].(string)]++
-		}
-		for name, n := range names {
-			if n != 1 {
-				t.Errorf("cluster %s has the step %s %d times", id, name, n)
-			}
-		}
+	if n := len(count("elasticmapreduce", "ListClusters", "Clusters", map[string]any{})); n != len(clusters) {
+		t.Errorf("EMR lists %d clusters, the ledger %d", n, len(clusters))
 	}
 	mails, err := filepath.Glob(filepath.Join(s.dir, "mail", "*.eml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(mails) - 1; n != kills { // one asked for the confirmation
-		t.Errorf("%d mails for %d executions", n, kills)
+	if n := len(mails) - 1; n != len(executions) { // one asked for the confirmation
+		t.Errorf("%d mails for %d executions", n, len(executions))
 	}
 }
 
