@@ -35,7 +35,10 @@ type Config struct {
 }
 
 // Tasks is integration.Integration for everything that is an AWS API.
-type Tasks struct{ cfg Config }
+type Tasks struct {
+	cfg     Config
+	glances glances
+}
 
 // New makes the integrations.
 func New(cfg Config) *Tasks {
@@ -45,7 +48,7 @@ func New(cfg Config) *Tasks {
 	if cfg.Remote == nil {
 		cfg.Remote = func(string) bool { return false }
 	}
-	return &Tasks{cfg}
+	return &Tasks{cfg: cfg}
 }
 
 var _ integration.Integration = (*Tasks)(nil)

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -387,4 +390,56 @@ func TestLacks(t *testing.T) {
 			t.Errorf("%s: %q, want %q", arn, got, want)
 		}
 	}
+}
+
+// On AWS, the tasks that wait for one cluster have one poller.
+func TestOnePollerPerCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		calls := map[string]int{}
+		done := false
+		tasks := awstask.New(awstask.Config{Remote: func(string) bool { return true }, Calls: call(func(c awscall.Call) (map[string]any, error) {
+			mu.Lock()
+			calls[c.Operation]++
+			states := map[bool]string{false: "RUNNING", true: "COMPLETED"}
+			state := states[done]
+			mu.Unlock()
+			time.Sleep(100 * time.Millisecond) // on the bubble's clock
+			step := func(id string) map[string]any {
+				return map[string]any{"Id": id, "Status": map[string]any{"State": state}}
+			}
+			if c.Operation == "ListSteps" {
+				return map[string]any{"Steps": []any{step("s-0"), step("s-1"), step("s-2")}}, nil
+			}
+			return map[string]any{"Step": step(c.Input["StepId"].(string))}, nil
+		})})
+		resource, err := execution.ParseResource("arn:aws:states:::elasticmapreduce:addStep.sync")
+		if err != nil {
+			t.Fatal(err)
+		}
+		poll := func(running bool) {
+			t.Helper()
+			var all sync.WaitGroup
+			for i := range 3 {
+				all.Go(func() {
+					r, err := tasks.Poll(t.Context(), integration.Job{Execution: outer, Resource: resource, Handle: fmt.Appendf(nil, `{"cluster":"j-1","step":"s-%d"}`, i)})
+					if err != nil || r.Running != running {
+						t.Errorf("step %d: %+v %v", i, r, err)
+					}
+				})
+			}
+			all.Wait()
+		}
+		poll(true)
+		poll(true) // within the moment for which an answer is good
+		if want := map[string]int{"ListSteps": 1}; !maps.Equal(calls, want) {
+			t.Errorf("calls %v, want %v", calls, want)
+		}
+		time.Sleep(5 * time.Second)
+		done = true
+		poll(false)
+		if want := map[string]int{"ListSteps": 2, "DescribeStep": 3}; !maps.Equal(calls, want) {
+			t.Errorf("calls %v, want %v", calls, want)
+		}
+	})
 }

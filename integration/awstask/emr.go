@@ -162,9 +162,13 @@ func items(x any) []map[string]any {
 
 // pollCluster waits for one of the states. A cluster that ends otherwise fails the task.
 func (c *call) pollCluster(h handle, until ...string) (integration.Result, error) {
-	v, err := c.describe("DescribeCluster", map[string]any{"ClusterId": h.Cluster})
+	doc, err := c.glance("DescribeCluster", map[string]any{"ClusterId": h.Cluster})
 	if err != nil {
 		return c.lost(err)
+	}
+	v, err := old.fromDocument(output(c.model("DescribeCluster")), doc)
+	if err != nil {
+		return integration.Result{}, err
 	}
 	switch state := v.Member("Cluster").Member("Status").Member("State").Str(); {
 	case slices.Contains(until, state):
@@ -259,6 +263,18 @@ func (c *call) findStep(cluster string) (string, error) {
 }
 
 func pollStep(c *call, h handle) (integration.Result, error) {
+	if c.t.cfg.Remote(emr) {
+		list, err := c.glance("ListSteps", map[string]any{"ClusterId": h.Cluster})
+		if err != nil {
+			return c.lost(err)
+		}
+		for _, x := range items(list["Steps"]) {
+			status, _ := x["Status"].(map[string]any)
+			if state, _ := status["State"].(string); x["Id"] == h.Step && (state == "PENDING" || state == "RUNNING" || state == "CANCEL_PENDING") {
+				return integration.Result{Running: true}, nil
+			}
+		}
+	}
 	v, err := c.describe("DescribeStep", map[string]any{"ClusterId": h.Cluster, "StepId": h.Step})
 	if err != nil {
 		return c.lost(err)
