@@ -42,6 +42,10 @@ type Config struct {
 	// Closed returns what is to be sent when an execution closes; it is committed with the closing record. It must be
 	// pure. nil: nothing.
 	Closed func(s *execution.Snapshot) []durable.Send
+	// Changed returns what is to be sent of a change of an execution's status: its start, a redrive, its end, as the event
+	// says. s is the execution after the whole record, which may hold more than one. It is committed with the record, and
+	// must be pure. nil: nothing.
+	Changed func(s *execution.Snapshot, ev *history.Event) []durable.Send
 	// Observe is told of the committed facts of every execution, in order; it must not block. nil: nobody.
 	Observe func(s *execution.Snapshot, facts []execution.Fact)
 }

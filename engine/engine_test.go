@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
@@ -504,7 +506,8 @@ func TestStartIsRepeated(t *testing.T) {
 	})
 }
 
-// TestClosedSends checks that what is to be sent at the end is sent once, with the closing record.
+// TestClosedSends checks that what is to be sent of changes, and at the end, is sent once, with its record: also when one
+// record begins and ends an execution.
 func TestClosedSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStore(t)
@@ -512,6 +515,9 @@ func TestClosedSends(t *testing.T) {
 		e, err := engine.New(t.Context(), engine.Config{Store: st, Loop: loop, Integrations: &fake{},
 			Closed: func(s *execution.Snapshot) []durable.Send {
 				return []durable.Send{{To: "lease/x", Body: string(s.Status)}}
+			},
+			Changed: func(s *execution.Snapshot, ev *history.Event) []durable.Send {
+				return []durable.Send{{To: "lease/y", Body: s.Identity.Name + " " + string(ev.Type)}}
 			}})
 		if err != nil {
 			t.Fatal(err)
@@ -530,7 +536,11 @@ func TestClosedSends(t *testing.T) {
 		if err := leases.View(t.Context(), "lease/x", func(s *[]string) { got = append(got, *s...) }); err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(got) != "[SUCCEEDED]" {
+		if err := leases.View(t.Context(), "lease/y", func(s *[]string) { got = append(got, *s...) }); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(got) // messages of one record come in any order
+		if fmt.Sprint(got) != "[SUCCEEDED a ExecutionStarted a ExecutionSucceeded]" {
 			t.Errorf("sent %v", got)
 		}
 	})

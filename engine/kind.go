@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/store"
@@ -77,13 +77,22 @@ func (c core) Decide(s *execution.Snapshot, in durable.Input[execution.Input], e
 	return out, nil
 }
 
-// sends is what the closing record tells others.
+// sends is what a record tells others: that the status has changed.
 func (e *Engine) sends(_ store.ID, s *execution.Snapshot, facts []execution.Fact) []durable.Send {
-	ended := slices.ContainsFunc(facts, func(f execution.Fact) bool { return f.Event != nil && f.Event.Type.Terminal() })
-	if !ended || e.cfg.Closed == nil {
-		return nil
+	var out []durable.Send
+	for _, f := range facts {
+		if f.Event == nil {
+			continue
+		}
+		ended := f.Event.Type.Terminal()
+		if e.cfg.Changed != nil && (ended || f.Event.Type == history.ExecutionStarted || f.Event.Type == history.ExecutionRedriven) {
+			out = append(out, e.cfg.Changed(s, f.Event)...)
+		}
+		if e.cfg.Closed != nil && ended {
+			out = append(out, e.cfg.Closed(s)...)
+		}
 	}
-	return e.cfg.Closed(s)
+	return out
 }
 
 // project writes the row that lists show, when it begins, when it ends, and when it is redriven.
