@@ -131,6 +131,15 @@ func Receipted(ctx context.Context, b *store.Batch, out any) error {
 	return nil
 }
 
+// Commit writes rows together with the call's receipt: all that most handlers need of the store.
+func Commit(ctx context.Context, st store.Store, out any, rows ...store.RowChange) error {
+	b := store.Batch{Rows: rows}
+	if err := Receipted(ctx, &b, out); err != nil {
+		return err
+	}
+	return st.Commit(ctx, b)
+}
+
 // Typed calls an operation with generated structs in and out.
 func Typed[Out any](ctx context.Context, calls Caller, c Call, in any) (*Out, error) {
 	c.Input = awsapi.ToDocument(in)

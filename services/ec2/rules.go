@@ -10,6 +10,7 @@ import (
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awsapi/ec2api"
+	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/store"
 )
@@ -214,7 +215,7 @@ func (s *Service) changeRules(ctx context.Context, id, name *string, dry *bool, 
 	g.Rules = rules
 	row := put(rowKey(ctx, "security-group", g.ID), g)
 	row.IfVersion = store.AnyVersion
-	return s.commit(ctx, out(g.ID, touched), row)
+	return awscall.Commit(ctx, s.Store, out(g.ID, touched), row)
 }
 
 func authorize(egress bool, short ec2api.IpPermission, cidr *string, long []ec2api.IpPermission) func(securityGroup, []securityGroup) ([]rule, []rule, error) {

@@ -116,14 +116,6 @@ func list[T any](ctx context.Context, s *Service, kind string) ([]T, error) {
 	return out, nil
 }
 
-func (s *Service) commit(ctx context.Context, out any, row store.RowChange) error {
-	b := store.Batch{Rows: []store.RowChange{row}}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return err
-	}
-	return s.Store.Commit(ctx, b)
-}
-
 func put(k store.Key, v any) store.RowChange {
 	value, _ := json.Marshal(v) // plain structs
 	return store.RowChange{Key: k, Value: value, IfVersion: store.Absent}
@@ -251,7 +243,7 @@ func (s *Service) CreateKeyPair(ctx context.Context, in *ec2api.CreateKeyPairInp
 	kp := keyPair{ID: newID("key-"), Name: in.KeyName, Created: s.Clock.Now(), Tags: tags, Fingerprint: colons(sum[:])}
 	material := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)})
 	out := &ec2api.CreateKeyPairOutput{KeyPairId: &kp.ID, KeyName: &kp.Name, KeyFingerprint: &kp.Fingerprint, KeyMaterial: awsapi.Ptr(string(material)), Tags: shownTags(tags)}
-	return out, s.commit(ctx, out, put(k, kp))
+	return out, awscall.Commit(ctx, s.Store, out, put(k, kp))
 }
 
 func colons(b []byte) string {
@@ -303,7 +295,7 @@ func (s *Service) DeleteKeyPair(ctx context.Context, in *ec2api.DeleteKeyPairInp
 	for _, k := range all {
 		if in.KeyName != nil && k.Name == *in.KeyName || in.KeyPairId != nil && k.ID == *in.KeyPairId {
 			out.KeyPairId = &k.ID
-			return out, s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, "key-pair", k.Name), Delete: true})
+			return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, "key-pair", k.Name), Delete: true})
 		}
 	}
 	return out, nil
@@ -421,7 +413,7 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *ec2api.CreateSecu
 	g := securityGroup{ID: newID("sg-"), Name: in.GroupName, Description: in.Description, VPC: vpcID(ctx), Tags: tags}
 	g.Rules = firstRules(g.ID, false)
 	out := &ec2api.CreateSecurityGroupOutput{GroupId: &g.ID, Tags: shownTags(tags), SecurityGroupArn: awsapi.Ptr(groupARN(identity.From(ctx), g.ID))}
-	return out, s.commit(ctx, out, put(rowKey(ctx, "security-group", g.ID), g))
+	return out, awscall.Commit(ctx, s.Store, out, put(rowKey(ctx, "security-group", g.ID), g))
 }
 
 // DeleteSecurityGroup deletes a security group by id, or by name.
@@ -441,7 +433,7 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, in *ec2api.DeleteSecu
 				return nil, awsapi.Errorf(400, "CannotDelete", `the specified group: "%s" name: "default" cannot be deleted by a user`, g.ID)
 			}
 			out := &ec2api.DeleteSecurityGroupOutput{Return: awsapi.Ptr(true), GroupId: &g.ID}
-			return out, s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, "security-group", g.ID), Delete: true})
+			return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, "security-group", g.ID), Delete: true})
 		}
 	}
 	return nil, awsapi.Errorf(400, "InvalidGroup.NotFound", "The security group '%s' does not exist", awsapi.Val(in.GroupId)+awsapi.Val(in.GroupName))

@@ -168,15 +168,7 @@ func (s *Service) write(ctx context.Context, out any, kind, name string, v any, 
 	if version == 0 {
 		version = store.Absent
 	}
-	return s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, kind, name), Value: value, IfVersion: version})
-}
-
-func (s *Service) commit(ctx context.Context, out any, rows ...store.RowChange) error {
-	b := store.Batch{Rows: rows}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return err
-	}
-	return s.Store.Commit(ctx, b)
+	return awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, kind, name), Value: value, IfVersion: version})
 }
 
 // page cuts a listing at the caller's MaxItems; the marker is the name of the last one shown.
@@ -326,7 +318,7 @@ func (s *Service) DeleteRole(ctx context.Context, in *iamapi.DeleteRoleInput) (*
 		return nil, awsapi.Errorf(400, "UnmodifiableEntity", "Role %s exists in each account of Mayfly and cannot be deleted.", in.RoleName)
 	}
 	out := &iamapi.DeleteRoleOutput{}
-	return out, s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, "role", in.RoleName), Delete: true})
+	return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, "role", in.RoleName), Delete: true})
 }
 
 func (s *Service) editRole(ctx context.Context, name string, out any, change func(*role) error) error {
@@ -625,7 +617,7 @@ func (s *Service) DeletePolicy(ctx context.Context, in *iamapi.DeletePolicyInput
 		return nil, awsapi.Errorf(409, "DeleteConflict", "Cannot delete a policy attached to entities.")
 	}
 	out := &iamapi.DeletePolicyOutput{}
-	return out, s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, "policy", p.Name), Delete: true})
+	return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, "policy", p.Name), Delete: true})
 }
 
 const defaultProfile = "EMR_EC2_DefaultRole"
@@ -746,7 +738,7 @@ func (s *Service) DeleteInstanceProfile(ctx context.Context, in *iamapi.DeleteIn
 		return nil, awsapi.Errorf(409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.")
 	}
 	out := &iamapi.DeleteInstanceProfileOutput{}
-	return out, s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, "instance-profile", p.Name), Delete: true})
+	return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, "instance-profile", p.Name), Delete: true})
 }
 
 func (s *Service) editProfile(ctx context.Context, name string, out any, change func(*profile) error) error {

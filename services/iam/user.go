@@ -118,7 +118,7 @@ func (s *Service) DeleteUser(ctx context.Context, in *iamapi.DeleteUserInput) (*
 		return nil, awsapi.Errorf(409, "DeleteConflict", "Cannot delete entity, must delete access keys first.")
 	}
 	out := &iamapi.DeleteUserOutput{}
-	return out, s.commit(ctx, out, store.RowChange{Key: rowKey(ctx, "user", u.Name), Delete: true})
+	return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: rowKey(ctx, "user", u.Name), Delete: true})
 }
 
 // CreateAccessKey makes a key of the user; the secret is given out this once. The gateway checks what the key signs.

@@ -158,11 +158,7 @@ func (s *Service) put(ctx context.Context, f *function, version int64, out any) 
 	if err != nil {
 		return err
 	}
-	b := store.Batch{Rows: []store.RowChange{{Key: f.key(), Value: value, IfVersion: version}}}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return err
-	}
-	if err := s.Store.Commit(ctx, b); err != nil {
+	if err := awscall.Commit(ctx, s.Store, out, store.RowChange{Key: f.key(), Value: value, IfVersion: version}); err != nil {
 		return fmt.Errorf("commit function %s: %w", f.Name, err)
 	}
 	return nil
@@ -567,11 +563,7 @@ func (s *Service) DeleteFunction(ctx context.Context, in *lambdaapi.DeleteFuncti
 		return nil, err
 	}
 	out := &lambdaapi.DeleteFunctionOutput{}
-	b := store.Batch{Rows: []store.RowChange{{Key: k, Delete: true, IfVersion: version}}}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return nil, err
-	}
-	if err := s.Store.Commit(ctx, b); err != nil {
+	if err := awscall.Commit(ctx, s.Store, out, store.RowChange{Key: k, Delete: true, IfVersion: version}); err != nil {
 		return nil, fmt.Errorf("delete function %s: %w", f.Name, err)
 	}
 	f.Instances = ""

@@ -167,14 +167,6 @@ func put(k store.Key, v any, version int64) store.RowChange {
 	return store.RowChange{Key: k, Value: value, IfVersion: version}
 }
 
-func (s *Service) commit(ctx context.Context, out any, rows ...store.RowChange) error {
-	b := store.Batch{Rows: rows}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return err
-	}
-	return s.Store.Commit(ctx, b)
-}
-
 // CreateLogGroup makes a group.
 func (s *Service) CreateLogGroup(ctx context.Context, in *logsapi.CreateLogGroupInput) (*logsapi.CreateLogGroupOutput, error) {
 	s.mu.Lock()
@@ -185,7 +177,7 @@ func (s *Service) CreateLogGroup(ctx context.Context, in *logsapi.CreateLogGroup
 		return nil, err
 	}
 	out := &logsapi.CreateLogGroupOutput{}
-	return out, s.commit(ctx, out, put(key(ctx, "group", in.LogGroupName),
+	return out, awscall.Commit(ctx, s.Store, out, put(key(ctx, "group", in.LogGroupName),
 		group{Name: in.LogGroupName, Created: s.Clock.Now(), KMS: awsapi.Val(in.KmsKeyId), Class: awsapi.Val(in.LogGroupClass), Tags: in.Tags}, 0))
 }
 
@@ -212,7 +204,7 @@ func (s *Service) remove(ctx context.Context, out any, k store.Key, prefix strin
 			changes = append(changes, store.RowChange{Key: r.Key, Delete: true})
 		}
 	}
-	return s.commit(ctx, out, changes...)
+	return awscall.Commit(ctx, s.Store, out, changes...)
 }
 
 // cut returns a page of a listing; the token is the name of the last one seen.
@@ -291,7 +283,7 @@ func (s *Service) edit(ctx context.Context, name string, out any, change func(*g
 		g.Tags = map[string]string{}
 	}
 	change(g)
-	return s.commit(ctx, out, put(key(ctx, "group", name), g, g.version))
+	return awscall.Commit(ctx, s.Store, out, put(key(ctx, "group", name), g, g.version))
 }
 
 // PutRetentionPolicy says for how many days events are kept.
@@ -366,7 +358,7 @@ func (s *Service) CreateLogStream(ctx context.Context, in *logsapi.CreateLogStre
 		return nil, err
 	}
 	out := &logsapi.CreateLogStreamOutput{}
-	return out, s.commit(ctx, out, put(key(ctx, "stream", in.LogGroupName+":"+in.LogStreamName), stream{Name: in.LogStreamName, Created: s.Clock.Now()}, 0))
+	return out, awscall.Commit(ctx, s.Store, out, put(key(ctx, "stream", in.LogGroupName+":"+in.LogStreamName), stream{Name: in.LogStreamName, Created: s.Clock.Now()}, 0))
 }
 
 // DeleteLogStream removes a stream with its events.
@@ -482,7 +474,7 @@ func (s *Service) PutLogEvents(ctx context.Context, in *logsapi.PutLogEventsInpu
 		return nil, err
 	}
 	out := &logsapi.PutLogEventsOutput{NextSequenceToken: awsapi.Ptr("mayfly")} // AWS: no longer looked at
-	return out, s.commit(ctx, out, append(rows, expired...)...)
+	return out, awscall.Commit(ctx, s.Store, out, append(rows, expired...)...)
 }
 
 // expired deletes the oldest chunks of a stream once their last event is older than the group keeps events.

@@ -526,26 +526,16 @@ func (s *Service) GetObjectAcl(ctx context.Context, in *s3api.GetObjectAclInput)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkVersion(in.VersionId); err != nil {
+	if _, err := s.existing(ctx, in); err != nil {
 		return nil, err
-	}
-	if o, _, err := s.object(ctx, in.Bucket, in.Key); err != nil {
-		return nil, err
-	} else if o == nil {
-		return nil, noSuchKey(in.Key)
 	}
 	return &s3api.GetObjectAclOutput{Owner: &s3api.Owner{ID: awsapi.Ptr(ownerID(b.Account))}, Grants: ownerGrant(b.Account)}, nil
 }
 
 // PutObjectAcl accepts what changes nothing.
 func (s *Service) PutObjectAcl(ctx context.Context, in *s3api.PutObjectAclInput) (*s3api.PutObjectAclOutput, error) {
-	if err := s.checkRead(ctx, in, in.Bucket, in.VersionId, in.ExpectedBucketOwner); err != nil {
+	if _, err := s.existing(ctx, in); err != nil {
 		return nil, err
-	}
-	if o, _, err := s.object(ctx, in.Bucket, in.Key); err != nil {
-		return nil, err
-	} else if o == nil {
-		return nil, noSuchKey(in.Key)
 	}
 	if in.ACL == nil {
 		return nil, errNoACL

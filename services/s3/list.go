@@ -180,24 +180,60 @@ func present(encode func(string) string, s *string) *string {
 	return awsapi.Ptr(encode(*s))
 }
 
-func showPrefixes(encode func(string) string, prefixes []string) []s3api.CommonPrefix {
-	var out []s3api.CommonPrefix
-	for _, p := range prefixes {
-		out = append(out, s3api.CommonPrefix{Prefix: awsapi.Ptr(encode(p))})
-	}
-	return out
+// listing is what all listings of a bucket have in common: the members of their inputs, what they mean, and a page.
+type listing struct {
+	Prefix, Delimiter, EncodingType, ExpectedBucketOwner *string
+	Bucket                                               string
+
+	bucket bucket
+	q      question
+	encode func(string) string
 }
 
-// showObjects writes the entries of a page.
-func showObjects(q question, entries []store.Found, encode func(string) string, owner *s3api.Owner) ([]s3api.Object, error) {
-	out := make([]s3api.Object, len(entries))
-	for i, r := range entries {
+// listing reads a listing's input; limit is its bound, called name in the query.
+func (s *Service) listing(ctx context.Context, kind string, in any, name string, limit *int64) (*listing, error) {
+	l := &listing{}
+	assign(l, in)
+	var err error
+	if l.bucket, _, err = s.bucket(ctx, l.Bucket, l.ExpectedBucketOwner); err != nil {
+		return nil, err
+	}
+	l.q = question{kind: kind, bucket: l.Bucket, prefix: awsapi.Val(l.Prefix), delimiter: awsapi.Val(l.Delimiter)}
+	if l.q.limit, err = limitOf(name, limit); err != nil {
+		return nil, err
+	}
+	l.encode, err = encoder(l.EncodingType)
+	return l, err
+}
+
+// show fills the members that the outputs of listings share.
+func (l *listing) show(out any, a *answer) {
+	var prefixes []s3api.CommonPrefix
+	for _, p := range a.prefixes {
+		prefixes = append(prefixes, s3api.CommonPrefix{Prefix: awsapi.Ptr(l.encode(p))})
+	}
+	assign(out, &struct {
+		Name, Bucket, Prefix, Delimiter, EncodingType *string
+		MaxKeys, MaxUploads                           *int64
+		IsTruncated                                   *bool
+		CommonPrefixes                                []s3api.CommonPrefix
+	}{&l.bucket.Name, &l.bucket.Name, awsapi.Ptr(l.encode(l.q.prefix)), present(l.encode, l.Delimiter), l.EncodingType, &l.q.limit, &l.q.limit, &a.truncated, prefixes})
+}
+
+// objects writes the entries of a page.
+func (l *listing) objects(a *answer, owned bool) ([]s3api.Object, error) {
+	var owner *s3api.Owner
+	if owned {
+		owner = &s3api.Owner{ID: awsapi.Ptr(ownerID(l.bucket.Account))}
+	}
+	out := make([]s3api.Object, len(a.entries))
+	for i, r := range a.entries {
 		var o object
 		if err := json.Unmarshal(r.Value, &o); err != nil {
 			return nil, err
 		}
 		out[i] = s3api.Object{
-			Key: awsapi.Ptr(encode(keyOf(q, r.Key.ID))), LastModified: &o.Modified, ETag: awsapi.Ptr(quoted(o.ETag)),
+			Key: awsapi.Ptr(l.encode(keyOf(l.q, r.Key.ID))), LastModified: &o.Modified, ETag: awsapi.Ptr(quoted(o.ETag)),
 			Size: &o.Size, StorageClass: awsapi.Ptr(o.storageClass()), Owner: owner,
 		}
 		if o.Checksum != nil {
@@ -209,160 +245,99 @@ func showObjects(q question, entries []store.Found, encode func(string) string, 
 
 // ListObjectsV2 lists a bucket by key.
 func (s *Service) ListObjectsV2(ctx context.Context, in *s3api.ListObjectsV2Input) (*s3api.ListObjectsV2Output, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
+	l, err := s.listing(ctx, kindObject, in, "max-keys", in.MaxKeys)
 	if err != nil {
 		return nil, err
 	}
-	limit, err := limitOf("max-keys", in.MaxKeys)
-	if err != nil {
-		return nil, err
-	}
-	encode, err := encoder(in.EncodingType)
-	if err != nil {
-		return nil, err
-	}
-	q := question{kindObject, b.Name, awsapi.Val(in.Prefix), awsapi.Val(in.Delimiter), position{}, limit}
 	if in.ContinuationToken != nil {
-		if q.after, err = parseToken(*in.ContinuationToken); err != nil {
+		if l.q.after, err = parseToken(*in.ContinuationToken); err != nil {
 			return nil, err
 		}
 	} else if in.StartAfter != nil {
-		q.after = q.behind(*in.StartAfter)
+		l.q.after = l.q.behind(*in.StartAfter)
 	}
-	a, err := s.list(ctx, q)
+	a, err := s.list(ctx, l.q)
 	if err != nil {
 		return nil, err
 	}
-	var owner *s3api.Owner
-	if awsapi.Val(in.FetchOwner) {
-		owner = &s3api.Owner{ID: awsapi.Ptr(ownerID(b.Account))}
-	}
-	contents, err := showObjects(q, a.entries, encode, owner)
-	if err != nil {
-		return nil, err
-	}
-	out := &s3api.ListObjectsV2Output{
-		Name: &b.Name, Prefix: awsapi.Ptr(encode(q.prefix)), Delimiter: present(encode, in.Delimiter), MaxKeys: &limit,
-		EncodingType: in.EncodingType, IsTruncated: &a.truncated, KeyCount: awsapi.Ptr(int64(len(a.entries) + len(a.prefixes))),
-		ContinuationToken: in.ContinuationToken, StartAfter: present(encode, in.StartAfter),
-		Contents: contents, CommonPrefixes: showPrefixes(encode, a.prefixes),
-	}
+	out := &s3api.ListObjectsV2Output{KeyCount: awsapi.Ptr(int64(len(a.entries) + len(a.prefixes))),
+		ContinuationToken: in.ContinuationToken, StartAfter: present(l.encode, in.StartAfter)}
+	l.show(out, &a)
 	if a.truncated {
 		out.NextContinuationToken = awsapi.Ptr(a.last.token())
 	}
-	return out, nil
+	out.Contents, err = l.objects(&a, awsapi.Val(in.FetchOwner))
+	return out, err
 }
 
 // ListObjects lists a bucket by key, in the older form.
 func (s *Service) ListObjects(ctx context.Context, in *s3api.ListObjectsInput) (*s3api.ListObjectsOutput, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
-	if err != nil {
-		return nil, err
-	}
-	limit, err := limitOf("max-keys", in.MaxKeys)
-	if err != nil {
-		return nil, err
-	}
-	encode, err := encoder(in.EncodingType)
+	l, err := s.listing(ctx, kindObject, in, "max-keys", in.MaxKeys)
 	if err != nil {
 		return nil, err
 	}
 	marker := awsapi.Val(in.Marker)
-	q := question{kindObject, b.Name, awsapi.Val(in.Prefix), awsapi.Val(in.Delimiter), position{}, limit}
-	q.after = q.behind(marker)
-	a, err := s.list(ctx, q)
+	l.q.after = l.q.behind(marker)
+	a, err := s.list(ctx, l.q)
 	if err != nil {
 		return nil, err
 	}
-	contents, err := showObjects(q, a.entries, encode, &s3api.Owner{ID: awsapi.Ptr(ownerID(b.Account))})
-	if err != nil {
-		return nil, err
+	out := &s3api.ListObjectsOutput{Marker: awsapi.Ptr(l.encode(marker))}
+	l.show(out, &a)
+	if a.truncated && l.q.delimiter != "" { // AWS: without a delimiter the last key is the next marker
+		out.NextMarker = awsapi.Ptr(l.encode(a.last.Key + a.last.Prefix))
 	}
-	out := &s3api.ListObjectsOutput{
-		Name: &b.Name, Prefix: awsapi.Ptr(encode(q.prefix)), Delimiter: present(encode, in.Delimiter), Marker: awsapi.Ptr(encode(marker)),
-		MaxKeys: &limit, EncodingType: in.EncodingType, IsTruncated: &a.truncated,
-		Contents: contents, CommonPrefixes: showPrefixes(encode, a.prefixes),
-	}
-	if a.truncated && q.delimiter != "" { // AWS: without a delimiter the last key is the next marker
-		out.NextMarker = awsapi.Ptr(encode(a.last.Key + a.last.Prefix))
-	}
-	return out, nil
+	out.Contents, err = l.objects(&a, true)
+	return out, err
 }
 
 // ListObjectVersions lists the one version, "null", of each key: buckets are not versioned.
 func (s *Service) ListObjectVersions(ctx context.Context, in *s3api.ListObjectVersionsInput) (*s3api.ListObjectVersionsOutput, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
-	if err != nil {
-		return nil, err
-	}
-	limit, err := limitOf("max-keys", in.MaxKeys)
-	if err != nil {
-		return nil, err
-	}
-	encode, err := encoder(in.EncodingType)
+	l, err := s.listing(ctx, kindObject, in, "max-keys", in.MaxKeys)
 	if err != nil {
 		return nil, err
 	}
 	marker := awsapi.Val(in.KeyMarker)
-	q := question{kindObject, b.Name, awsapi.Val(in.Prefix), awsapi.Val(in.Delimiter), position{}, limit}
-	q.after = q.behind(marker)
-	a, err := s.list(ctx, q)
+	l.q.after = l.q.behind(marker)
+	a, err := s.list(ctx, l.q)
 	if err != nil {
 		return nil, err
 	}
-	objects, err := showObjects(q, a.entries, encode, &s3api.Owner{ID: awsapi.Ptr(ownerID(b.Account))})
-	if err != nil {
-		return nil, err
-	}
-	out := &s3api.ListObjectVersionsOutput{
-		Name: &b.Name, Prefix: awsapi.Ptr(encode(q.prefix)), Delimiter: present(encode, in.Delimiter), KeyMarker: awsapi.Ptr(encode(marker)),
-		VersionIdMarker: awsapi.Ptr(awsapi.Val(in.VersionIdMarker)),
-		MaxKeys:         &limit, EncodingType: in.EncodingType, IsTruncated: &a.truncated, CommonPrefixes: showPrefixes(encode, a.prefixes),
-	}
+	out := &s3api.ListObjectVersionsOutput{KeyMarker: awsapi.Ptr(l.encode(marker)), VersionIdMarker: awsapi.Ptr(awsapi.Val(in.VersionIdMarker))}
+	l.show(out, &a)
+	objects, err := l.objects(&a, true)
 	for _, o := range objects {
 		v := s3api.ObjectVersion{VersionId: awsapi.Ptr("null"), IsLatest: awsapi.Ptr(true)}
 		assign(&v, &o)
 		out.Versions = append(out.Versions, v)
 	}
 	if a.truncated {
-		out.NextKeyMarker, out.NextVersionIdMarker = awsapi.Ptr(encode(a.last.Key+a.last.Prefix)), awsapi.Ptr("null")
+		out.NextKeyMarker, out.NextVersionIdMarker = awsapi.Ptr(l.encode(a.last.Key+a.last.Prefix)), awsapi.Ptr("null")
 	}
-	return out, nil
+	return out, err
 }
 
 // ListMultipartUploads lists the unfinished uploads, by key and then by their beginning.
 func (s *Service) ListMultipartUploads(ctx context.Context, in *s3api.ListMultipartUploadsInput) (*s3api.ListMultipartUploadsOutput, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
+	l, err := s.listing(ctx, kindUpload, in, "max-uploads", in.MaxUploads)
 	if err != nil {
 		return nil, err
 	}
-	limit, err := limitOf("max-uploads", in.MaxUploads)
-	if err != nil {
-		return nil, err
-	}
-	encode, err := encoder(in.EncodingType)
-	if err != nil {
-		return nil, err
-	}
-	q := question{kindUpload, b.Name, awsapi.Val(in.Prefix), awsapi.Val(in.Delimiter), position{}, limit}
 	if in.KeyMarker != nil && *in.KeyMarker != "" {
 		// Behind all uploads of the marker's key, or behind the one that is named.
-		q.after = q.behind(*in.KeyMarker)
-		if q.after.Key != "" && awsapi.Val(in.UploadIdMarker) != "" {
-			q.after.Key += "\x01" + *in.UploadIdMarker
-		} else if q.after.Key != "" {
-			q.after.Key += "\x02"
+		l.q.after = l.q.behind(*in.KeyMarker)
+		if l.q.after.Key != "" && awsapi.Val(in.UploadIdMarker) != "" {
+			l.q.after.Key += "\x01" + *in.UploadIdMarker
+		} else if l.q.after.Key != "" {
+			l.q.after.Key += "\x02"
 		}
 	}
-	a, err := s.list(ctx, q)
+	a, err := s.list(ctx, l.q)
 	if err != nil {
 		return nil, err
 	}
-	out := &s3api.ListMultipartUploadsOutput{
-		Bucket: &b.Name, Prefix: awsapi.Ptr(encode(q.prefix)), Delimiter: present(encode, in.Delimiter), KeyMarker: awsapi.Ptr(encode(awsapi.Val(in.KeyMarker))),
-		UploadIdMarker: awsapi.Ptr(awsapi.Val(in.UploadIdMarker)), MaxUploads: &limit, EncodingType: in.EncodingType, IsTruncated: &a.truncated,
-		CommonPrefixes: showPrefixes(encode, a.prefixes),
-	}
+	out := &s3api.ListMultipartUploadsOutput{KeyMarker: awsapi.Ptr(l.encode(awsapi.Val(in.KeyMarker))), UploadIdMarker: awsapi.Ptr(awsapi.Val(in.UploadIdMarker))}
+	l.show(out, &a)
 	for _, r := range a.entries {
 		var u upload
 		if err := json.Unmarshal(r.Value, &u); err != nil {
@@ -370,7 +345,7 @@ func (s *Service) ListMultipartUploads(ctx context.Context, in *s3api.ListMultip
 		}
 		owner := s3api.Owner{ID: awsapi.Ptr(ownerID(u.Account))}
 		shown := s3api.MultipartUpload{
-			Key: awsapi.Ptr(encode(u.Key)), UploadId: &u.ID, Initiated: &u.Started, Owner: &owner, Initiator: &s3api.Initiator{ID: owner.ID},
+			Key: awsapi.Ptr(l.encode(u.Key)), UploadId: &u.ID, Initiated: &u.Started, Owner: &owner, Initiator: &s3api.Initiator{ID: owner.ID},
 			StorageClass: awsapi.Ptr((&object{attributes: u.attributes}).storageClass()),
 		}
 		if u.Asked {
@@ -380,7 +355,7 @@ func (s *Service) ListMultipartUploads(ctx context.Context, in *s3api.ListMultip
 	}
 	if a.truncated {
 		key, id, _ := strings.Cut(a.last.Key, "\x01")
-		out.NextKeyMarker, out.NextUploadIdMarker = awsapi.Ptr(encode(key+a.last.Prefix)), awsapi.Ptr(id)
+		out.NextKeyMarker, out.NextUploadIdMarker = awsapi.Ptr(l.encode(key+a.last.Prefix)), awsapi.Ptr(id)
 	}
 	return out, nil
 }

@@ -40,6 +40,11 @@ func (s *Service) upload(ctx context.Context, bucketName, key, id string, owner 
 	return u, version, err
 }
 
+// encrypted is what a part's answer says of its upload's encryption.
+func (u *upload) encrypted() *attributes {
+	return &attributes{ServerSideEncryption: u.ServerSideEncryption, SSEKMSKeyId: u.SSEKMSKeyId, BucketKeyEnabled: u.BucketKeyEnabled}
+}
+
 func noSuchUpload(id string) error {
 	return withFields(awsapi.Errorf(404, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."),
 		"UploadId", id)
@@ -104,24 +109,29 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *s3api.CreateMul
 	return out, nil
 }
 
-func checkPartNumber(n int64) error {
-	if n < 1 || n > maxParts {
-		return withFields(invalid("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive"),
+// partOf finds the upload of a part that is to be kept, and checks what all parts need.
+func (s *Service) partOf(ctx context.Context, in any) (upload, error) {
+	var of struct {
+		Bucket, Key, UploadId string
+		PartNumber            int64
+		ExpectedBucketOwner   *string
+	}
+	assign(&of, in)
+	u, _, err := s.upload(ctx, of.Bucket, of.Key, of.UploadId, of.ExpectedBucketOwner)
+	if n := of.PartNumber; err == nil && (n < 1 || n > maxParts) {
+		err = withFields(invalid("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive"),
 			"ArgumentName", "partNumber", "ArgumentValue", strconv.FormatInt(n, 10))
 	}
-	return nil
+	if err == nil {
+		err = checkInput(in)
+	}
+	return u, err
 }
 
 // UploadPart keeps the body as a part; it replaces an earlier one of the same number.
 func (s *Service) UploadPart(ctx context.Context, in *s3api.UploadPartInput) (*s3api.UploadPartOutput, error) {
-	u, _, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId, in.ExpectedBucketOwner)
+	u, err := s.partOf(ctx, in)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkPartNumber(in.PartNumber); err != nil {
-		return nil, err
-	}
-	if err := checkInput(in); err != nil {
 		return nil, err
 	}
 	claims, err := claimsOf(in, in.ContentLength, in.ContentMD5)
@@ -143,7 +153,7 @@ func (s *Service) UploadPart(ctx context.Context, in *s3api.UploadPartInput) (*s
 		shown = alg
 	}
 	out := &s3api.UploadPartOutput{ETag: awsapi.Ptr(quoted(r.etag()))}
-	assign(out, &attributes{ServerSideEncryption: u.ServerSideEncryption, SSEKMSKeyId: u.SSEKMSKeyId, BucketKeyEnabled: u.BucketKeyEnabled})
+	assign(out, u.encrypted())
 	showChecksum(out, &checksum{Algorithm: shown, Value: r.Sums[shown]})
 	if err := s.keepPart(ctx, u, int32(in.PartNumber), r, out); err != nil {
 		return nil, err
@@ -203,20 +213,11 @@ var copyRange = regexp.MustCompile(`^bytes=(\d{1,18})-(\d{1,18})$`)
 
 // UploadPartCopy makes a part of another object's bytes.
 func (s *Service) UploadPartCopy(ctx context.Context, in *s3api.UploadPartCopyInput) (*s3api.UploadPartCopyOutput, error) {
-	u, _, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId, in.ExpectedBucketOwner)
+	u, err := s.partOf(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPartNumber(in.PartNumber); err != nil {
-		return nil, err
-	}
-	if err := checkInput(in); err != nil {
-		return nil, err
-	}
-	from, inline, body, err := s.source(ctx, in.CopySource, in.ExpectedSourceBucketOwner, conditions{
-		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
-		IfModifiedSince: in.CopySourceIfModifiedSince, IfUnmodifiedSince: in.CopySourceIfUnmodifiedSince,
-	})
+	from, inline, body, err := s.source(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +249,7 @@ func (s *Service) UploadPartCopy(ctx context.Context, in *s3api.UploadPartCopyIn
 		return nil, err
 	}
 	out := &s3api.UploadPartCopyOutput{CopyPartResult: &s3api.CopyPartResult{ETag: awsapi.Ptr(quoted(r.etag())), LastModified: awsapi.Ptr(s.now())}}
-	assign(out, &attributes{ServerSideEncryption: u.ServerSideEncryption, SSEKMSKeyId: u.SSEKMSKeyId, BucketKeyEnabled: u.BucketKeyEnabled})
+	assign(out, u.encrypted())
 	if u.Asked {
 		showChecksum(out.CopyPartResult, &checksum{Algorithm: u.Algorithm, Value: r.Sums[u.Algorithm]})
 	}

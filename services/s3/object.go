@@ -225,15 +225,9 @@ func (s *Service) GetObject(ctx context.Context, in *s3api.GetObjectInput) (*s3a
 
 // HeadObject answers as GetObject, without the bytes.
 func (s *Service) HeadObject(ctx context.Context, in *s3api.HeadObjectInput) (*s3api.HeadObjectOutput, error) {
-	if err := s.checkRead(ctx, in, in.Bucket, in.VersionId, in.ExpectedBucketOwner); err != nil {
-		return nil, err
-	}
-	o, _, err := s.object(ctx, in.Bucket, in.Key)
+	o, err := s.existing(ctx, in)
 	if err != nil {
 		return nil, err
-	}
-	if o == nil {
-		return nil, noSuchKey(in.Key)
 	}
 	out := &s3api.HeadObjectOutput{}
 	if _, err := o.show(in, in.Range, in.PartNumber, out); err != nil {
@@ -251,6 +245,23 @@ func (s *Service) checkRead(ctx context.Context, in any, bucketName string, vers
 		return err
 	}
 	return checkVersion(version)
+}
+
+// existing is the object that a read is of, without its bytes.
+func (s *Service) existing(ctx context.Context, in any) (*object, error) {
+	var of struct {
+		Bucket, Key                    string
+		VersionId, ExpectedBucketOwner *string
+	}
+	assign(&of, in)
+	if err := s.checkRead(ctx, in, of.Bucket, of.VersionId, of.ExpectedBucketOwner); err != nil {
+		return nil, err
+	}
+	o, _, err := s.object(ctx, of.Bucket, of.Key)
+	if err == nil && o == nil {
+		err = noSuchKey(of.Key)
+	}
+	return o, err
 }
 
 // shown are the members that GetObjectOutput and HeadObjectOutput share, besides attributes and checksums.
@@ -424,13 +435,22 @@ func parseCopySource(source string) (bucket, key string, err error) {
 	return bucket, key, nil
 }
 
-// source is an object that is copied from, pinned: close body.
-func (s *Service) source(ctx context.Context, source string, owner *string, cond conditions) (*object, map[string][]byte, *reader, error) {
-	bucketName, key, err := parseCopySource(source)
+// copied are the members of an input that say what is copied.
+type copied struct {
+	CopySource                                                          string
+	ExpectedSourceBucketOwner, CopySourceIfMatch, CopySourceIfNoneMatch *string
+	CopySourceIfModifiedSince, CopySourceIfUnmodifiedSince              *time.Time
+}
+
+// source is the object that in copies from, pinned: close body.
+func (s *Service) source(ctx context.Context, in any) (*object, map[string][]byte, *reader, error) {
+	var c copied
+	assign(&c, in)
+	bucketName, key, err := parseCopySource(c.CopySource)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if _, _, err := s.bucket(ctx, bucketName, owner); err != nil {
+	if _, _, err := s.bucket(ctx, bucketName, c.ExpectedSourceBucketOwner); err != nil {
 		return nil, nil, nil, err
 	}
 	o, inline, err := s.pin(ctx, bucketName, key)
@@ -441,8 +461,7 @@ func (s *Service) source(ctx context.Context, source string, owner *string, cond
 		return nil, nil, nil, noSuchKey(key)
 	}
 	body := s.reader(o, inline, span{0, o.Size})
-	cond.copySource = true
-	if err := cond.check(o); err != nil {
+	if err := (conditions{c.CopySourceIfMatch, c.CopySourceIfNoneMatch, c.CopySourceIfModifiedSince, c.CopySourceIfUnmodifiedSince, true}).check(o); err != nil {
 		body.Close()
 		return nil, nil, nil, err
 	}
@@ -461,10 +480,7 @@ func (s *Service) CopyObject(ctx context.Context, in *s3api.CopyObjectInput) (*s
 	if err := checkInput(in); err != nil {
 		return nil, err
 	}
-	from, inline, body, err := s.source(ctx, in.CopySource, in.ExpectedSourceBucketOwner, conditions{
-		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
-		IfModifiedSince: in.CopySourceIfModifiedSince, IfUnmodifiedSince: in.CopySourceIfUnmodifiedSince,
-	})
+	from, inline, body, err := s.source(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -550,15 +566,9 @@ func (s *Service) link(parts []part) ([]part, error) {
 
 // GetObjectAttributes tells what is known of an object beside its bytes.
 func (s *Service) GetObjectAttributes(ctx context.Context, in *s3api.GetObjectAttributesInput) (*s3api.GetObjectAttributesOutput, error) {
-	if err := s.checkRead(ctx, in, in.Bucket, in.VersionId, in.ExpectedBucketOwner); err != nil {
-		return nil, err
-	}
-	o, _, err := s.object(ctx, in.Bucket, in.Key)
+	o, err := s.existing(ctx, in)
 	if err != nil {
 		return nil, err
-	}
-	if o == nil {
-		return nil, noSuchKey(in.Key)
 	}
 	out := &s3api.GetObjectAttributesOutput{LastModified: &o.Modified}
 	for _, name := range in.ObjectAttributes {

@@ -93,15 +93,9 @@ func (s *Service) retag(ctx context.Context, bucketName, key string, tags []tag,
 
 // GetObjectTagging shows an object's tags.
 func (s *Service) GetObjectTagging(ctx context.Context, in *s3api.GetObjectTaggingInput) (*s3api.GetObjectTaggingOutput, error) {
-	if err := s.checkRead(ctx, in, in.Bucket, in.VersionId, in.ExpectedBucketOwner); err != nil {
-		return nil, err
-	}
-	o, _, err := s.object(ctx, in.Bucket, in.Key)
+	o, err := s.existing(ctx, in)
 	if err != nil {
 		return nil, err
-	}
-	if o == nil {
-		return nil, noSuchKey(in.Key)
 	}
 	return &s3api.GetObjectTaggingOutput{TagSet: showTags(o.Tags)}, nil
 }

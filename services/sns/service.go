@@ -210,14 +210,6 @@ func (s *Service) subscriptions(ctx context.Context, account, region, topicName 
 	return out, nil
 }
 
-func (s *Service) commit(ctx context.Context, out any, rows ...store.RowChange) error {
-	b := store.Batch{Rows: rows}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return err
-	}
-	return s.Store.Commit(ctx, b)
-}
-
 var (
 	topicName       = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 	topicAttributes = []string{"DisplayName", "Policy", "DeliveryPolicy", "KmsMasterKeyId", "SignatureVersion", "TracingConfig"}
@@ -268,7 +260,7 @@ func (s *Service) CreateTopic(ctx context.Context, in *snsapi.CreateTopicInput) 
 		}
 		return out, nil
 	}
-	return out, s.commit(ctx, out, t.row())
+	return out, awscall.Commit(ctx, s.Store, out, t.row())
 }
 
 // DeleteTopic removes a topic with its subscriptions; one that is gone is a success.
@@ -291,7 +283,7 @@ func (s *Service) DeleteTopic(ctx context.Context, in *snsapi.DeleteTopicInput) 
 	for _, sub := range subs {
 		rows = append(rows, store.RowChange{Key: sub.key(), Delete: true})
 	}
-	return out, s.commit(ctx, out, rows...)
+	return out, awscall.Commit(ctx, s.Store, out, rows...)
 }
 
 const page = 100
@@ -376,7 +368,7 @@ func (s *Service) edit(ctx context.Context, arn string, out any, change func(*to
 		return err
 	}
 	change(t)
-	return s.commit(ctx, out, t.row())
+	return awscall.Commit(ctx, s.Store, out, t.row())
 }
 
 // asResource turns a missing topic into what the tagging operations say of it.
@@ -536,7 +528,7 @@ func (s *Service) Subscribe(ctx context.Context, in *snsapi.SubscribeInput) (*sn
 	}
 	out := &snsapi.SubscribeOutput{SubscriptionArn: awsapi.Ptr(sub.arn())}
 	if in.Protocol != "email" && in.Protocol != "email-json" {
-		return out, s.commit(ctx, out, sub.row())
+		return out, awscall.Commit(ctx, s.Store, out, sub.row())
 	}
 	if sub.Token == "" {
 		sub.Token = rand.Text() + rand.Text()
@@ -569,7 +561,7 @@ func (s *Service) ConfirmSubscription(ctx context.Context, in *snsapi.ConfirmSub
 				return out, nil // followed twice
 			}
 			sub.Followed, sub.Token = sub.Token, ""
-			return out, s.commit(ctx, out, sub.row())
+			return out, awscall.Commit(ctx, s.Store, out, sub.row())
 		}
 	}
 	return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Token")
@@ -587,7 +579,7 @@ func (s *Service) Unsubscribe(ctx context.Context, in *snsapi.UnsubscribeInput) 
 	if err != nil {
 		return nil, err
 	}
-	return out, s.commit(ctx, out, store.RowChange{Key: sub.key(), Delete: true})
+	return out, awscall.Commit(ctx, s.Store, out, store.RowChange{Key: sub.key(), Delete: true})
 }
 
 // ListSubscriptions lists 100 subscriptions at a time.
@@ -654,7 +646,7 @@ func (s *Service) SetSubscriptionAttributes(ctx context.Context, in *snsapi.SetS
 		return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: %v", err)
 	}
 	out := &snsapi.SetSubscriptionAttributesOutput{}
-	return out, s.commit(ctx, out, sub.row())
+	return out, awscall.Commit(ctx, s.Store, out, sub.row())
 }
 
 const maxMessage = 262144 // bytes of a message with its attributes

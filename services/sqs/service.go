@@ -181,11 +181,7 @@ func (s *Service) put(ctx context.Context, q *queue, r record, out any) error {
 	if err != nil {
 		return err
 	}
-	b := store.Batch{Rows: []store.RowChange{{Key: s.queueKey(r), Value: value}}}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return err
-	}
-	if err := s.Store.Commit(ctx, b); err != nil {
+	if err := awscall.Commit(ctx, s.Store, out, store.RowChange{Key: s.queueKey(r), Value: value}); err != nil {
 		return err
 	}
 	q.record = r
@@ -200,12 +196,8 @@ func (s *Service) DeleteQueue(ctx context.Context, in *sqsapi.DeleteQueueInput) 
 	if err != nil {
 		return nil, err
 	}
-	b := store.Batch{Rows: append(s.deletions(q), store.RowChange{Key: s.queueKey(q.record), Delete: true})}
 	out := &sqsapi.DeleteQueueOutput{}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return nil, err
-	}
-	if err := s.Store.Commit(ctx, b); err != nil {
+	if err := awscall.Commit(ctx, s.Store, out, append(s.deletions(q), store.RowChange{Key: s.queueKey(q.record), Delete: true})...); err != nil {
 		return nil, err
 	}
 	delete(s.queues, name(q.record))
@@ -449,11 +441,7 @@ func (s *Service) SendMessage(ctx context.Context, in *sqsapi.SendMessageInput) 
 		return nil, err
 	}
 	out := &sqsapi.SendMessageOutput{MessageId: &m.ID, MD5OfMessageBody: awsapi.Ptr(md5Hex([]byte(m.Body))), MD5OfMessageAttributes: md5OfAttributes(m.Attributes)}
-	b := store.Batch{Rows: []store.RowChange{row}}
-	if err := awscall.Receipted(ctx, &b, out); err != nil {
-		return nil, err
-	}
-	if err := s.Store.Commit(ctx, b); err != nil {
+	if err := awscall.Commit(ctx, s.Store, out, row); err != nil {
 		return nil, err
 	}
 	q.add(m)
@@ -506,7 +494,7 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sqsapi.SendMessageBa
 		return nil, err
 	}
 	out := &sqsapi.SendMessageBatchOutput{Successful: []sqsapi.SendMessageBatchResultEntry{}, Failed: []sqsapi.BatchResultErrorEntry{}}
-	var batch store.Batch
+	var rows []store.RowChange
 	var made []*message
 	for _, e := range in.Entries {
 		m, err := s.compose(ctx, q, e)
@@ -522,14 +510,11 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sqsapi.SendMessageBa
 		if err != nil {
 			return nil, err
 		}
-		batch.Rows, made = append(batch.Rows, row), append(made, m)
+		rows, made = append(rows, row), append(made, m)
 		out.Successful = append(out.Successful, sqsapi.SendMessageBatchResultEntry{Id: e.Id, MessageId: m.ID,
 			MD5OfMessageBody: md5Hex([]byte(m.Body)), MD5OfMessageAttributes: md5OfAttributes(m.Attributes)})
 	}
-	if err := awscall.Receipted(ctx, &batch, out); err != nil {
-		return nil, err
-	}
-	if err := s.Store.Commit(ctx, batch); err != nil {
+	if err := awscall.Commit(ctx, s.Store, out, rows...); err != nil {
 		return nil, err
 	}
 	for _, m := range made {
