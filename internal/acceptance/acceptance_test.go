@@ -2,9 +2,11 @@ package acceptance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -240,6 +242,53 @@ func left(t *testing.T, endpoint string) {
 }
 
 var client = &http.Client{Timeout: time.Minute}
+
+// raw is a request as it stands on the wire. Of its headers, "Host" is the host that is meant, and "Service" the one whose
+// signature is pretended: servers without credentials do not check it.
+type raw struct {
+	method, path string // POST and / when empty
+	headers      map[string]string
+	body         string
+}
+
+// send sends a raw request and reads the answer.
+func (s *server) send(t testing.TB, r raw) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), cmp.Or(r.method, http.MethodPost), s.endpoint()+cmp.Or(r.path, "/"), strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range r.headers {
+		switch k {
+		case "Host":
+			req.Host = v
+		case "Service":
+			req.Header.Set("X-Amz-Date", "20260101T000000Z")
+			req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/"+v+"/aws4_request, SignedHeaders=host, Signature=0")
+		default:
+			req.Header.Set(k, v)
+		}
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+// query is a call in the query protocol, and target one in JSON.
+func query(service, body string) raw {
+	return raw{headers: map[string]string{"Service": service, "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}, body: body}
+}
+
+func target(service, operation, body string) raw {
+	return raw{headers: map[string]string{"Service": service, "X-Amz-Target": operation, "Content-Type": "application/x-amz-json-1.0"}, body: body}
+}
 
 // remote calls a server as any client does.
 func remote(endpoint string) awscall.Caller {

@@ -2,8 +2,6 @@ package acceptance
 
 import (
 	"context"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -97,45 +95,20 @@ func TestBadInput(t *testing.T) {
 func TestUnknownServicesAndBodies(t *testing.T) {
 	needed(t)
 	s := serve(t, port(t))
-	send := func(headers map[string]string, body string) (int, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.endpoint()+"/", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("X-Amz-Date", "20260101T000000Z")
-		for k, v := range headers {
-			req.Header.Set(k, v)
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(b)
-	}
-	scope := func(service string) string {
-		return "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/" + service + "/aws4_request, SignedHeaders=host, Signature=0"
-	}
 	for name, c := range map[string]struct {
-		headers map[string]string
-		body    string
+		request raw
 		part    string
 	}{
-		"a service that Mayfly lacks": {map[string]string{"X-Amz-Target": "DynamoDB_20120810.ListTables", "Content-Type": "application/x-amz-json-1.0", "Authorization": scope("dynamodb")}, "{}", "ynamo"},
-		"an operation that AWS lacks": {map[string]string{"X-Amz-Target": "AWSStepFunctions.FlyToTheMoon", "Content-Type": "application/x-amz-json-1.0", "Authorization": scope("states")}, "{}", "FlyToTheMoon"},
-		"a query that AWS lacks":      {map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": scope("sns")}, "Action=FlyToTheMoon&Version=2010-03-31", "FlyToTheMoon"},
-		"a body that is no JSON":      {map[string]string{"X-Amz-Target": "AWSStepFunctions.ListStateMachines", "Content-Type": "application/x-amz-json-1.0", "Authorization": scope("states")}, "{", "erializ"},
-		"a body beyond the limit":     {map[string]string{"X-Amz-Target": "AWSStepFunctions.ListStateMachines", "Content-Type": "application/x-amz-json-1.0", "Authorization": scope("states")}, `{"nextToken":"` + strings.Repeat("x", 40<<20) + `"}`, ""},
+		"a service that Mayfly lacks": {target("dynamodb", "DynamoDB_20120810.ListTables", "{}"), "ynamo"},
+		"an operation that AWS lacks": {target("states", "AWSStepFunctions.FlyToTheMoon", "{}"), "FlyToTheMoon"},
+		"a query that AWS lacks":      {query("sns", "Action=FlyToTheMoon&Version=2010-03-31"), "FlyToTheMoon"},
+		"a body that is no JSON":      {target("states", "AWSStepFunctions.ListStateMachines", "{"), "erializ"},
+		"a body beyond the limit":     {target("states", "AWSStepFunctions.ListStateMachines", `{"nextToken":"`+strings.Repeat("x", 40<<20)+`"}`), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, answer := send(c.headers, c.body)
-			if status < 400 || status > 499 || !strings.Contains(answer, c.part) || strings.TrimSpace(answer) == "" {
-				t.Errorf("answered %d %.300s, want a 4xx with %q", status, answer, c.part)
+			resp, answer := s.send(t, c.request)
+			if resp.StatusCode < 400 || resp.StatusCode > 499 || !strings.Contains(answer, c.part) || strings.TrimSpace(answer) == "" {
+				t.Errorf("answered %d %.300s, want a 4xx with %q", resp.StatusCode, answer, c.part)
 			}
 		})
 	}

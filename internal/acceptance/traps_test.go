@@ -2,8 +2,9 @@ package acceptance
 
 import (
 	"fmt"
-	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -11,32 +12,21 @@ import (
 
 // What real clients trip over on servers that follow only AWS's documentation.
 func TestClientTraps(t *testing.T) {
-	needed(t)
+	in := needed(t)
 	s := serve(t, port(t))
 	calls := caller(s.endpoint())
-	post := func(t *testing.T, host, service, body string, headers map[string]string) (*http.Response, string) {
+	send := func(t *testing.T, r raw, status int, parts ...string) *http.Response {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.endpoint()+"/", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
+		resp, answer := s.send(t, r)
+		for _, part := range parts {
+			if !strings.Contains(answer, part) {
+				t.Errorf("the answer does not say %q", part)
+			}
 		}
-		req.Host = host
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-		req.Header.Set("X-Amz-Date", "20260101T000000Z")
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
-		for k, v := range headers {
-			req.Header.Set(k, v)
+		if resp.StatusCode != status || t.Failed() {
+			t.Errorf("answered %d %s", resp.StatusCode, answer)
 		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp, string(b)
+		return resp
 	}
 
 	t.Run("StartSyncExecution goes to a host of its own", func(t *testing.T) {
@@ -44,27 +34,16 @@ func TestClientTraps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, answer := post(t, "sync-"+s.listen, "states", fmt.Sprintf(`{"stateMachineArn":%q,"input":"{\"a\":1}"}`, made["stateMachineArn"]),
-			map[string]string{"X-Amz-Target": "AWSStepFunctions.StartSyncExecution", "Content-Type": "application/x-amz-json-1.0"})
-		if resp.StatusCode != 200 || !strings.Contains(answer, `"SUCCEEDED"`) {
-			t.Errorf("answered %d %s", resp.StatusCode, answer)
-		}
+		r := target("states", "AWSStepFunctions.StartSyncExecution", fmt.Sprintf(`{"stateMachineArn":%q,"input":"{\"a\":1}"}`, made["stateMachineArn"]))
+		r.headers["Host"] = "sync-" + s.listen
+		send(t, r, 200, `"SUCCEEDED"`)
 	})
 	t.Run("lists arrive empty as a key without an index", func(t *testing.T) {
-		resp, answer := post(t, s.listen, "cloudformation", "Action=DeleteStack&Version=2010-05-15&StackName=none&RetainResources=", nil)
-		if resp.StatusCode != 200 {
-			t.Errorf("answered %d %s", resp.StatusCode, answer)
-		}
-		resp, answer = post(t, s.listen, "cloudformation", "Action=CreateStack&Version=2010-05-15&StackName=empty&Tags=&Parameters=&TemplateBody="+`{"Resources":{"T":{"Type":"AWS::SNS::Topic"}}}`, nil)
-		if resp.StatusCode != 200 || !strings.Contains(answer, "<StackId>") {
-			t.Errorf("answered %d %s", resp.StatusCode, answer)
-		}
+		send(t, query("cloudformation", "Action=DeleteStack&Version=2010-05-15&StackName=none&RetainResources="), 200)
+		send(t, query("cloudformation", "Action=CreateStack&Version=2010-05-15&StackName=empty&Tags=&Parameters=&TemplateBody="+goodless), 200, "<StackId>")
 	})
 	t.Run("whether a stack exists is told in words", func(t *testing.T) {
-		resp, answer := post(t, s.listen, "cloudformation", "Action=DescribeStacks&Version=2010-05-15&StackName=none", nil)
-		if resp.StatusCode != 400 || !strings.Contains(answer, "<Code>ValidationError</Code>") || !strings.Contains(answer, "Stack with id none does not exist") {
-			t.Errorf("answered %d %s", resp.StatusCode, answer)
-		}
+		send(t, query("cloudformation", "Action=DescribeStacks&Version=2010-05-15&StackName=none"), 400, "<Code>ValidationError</Code>", "Stack with id none does not exist")
 	})
 	t.Run("a template of S3 is ours, whatever its host", func(t *testing.T) {
 		if _, err := calls(t.Context(), "s3", "CreateBucket", map[string]any{"Bucket": "templates"}); err != nil {
@@ -113,28 +92,50 @@ func TestClientTraps(t *testing.T) {
 		}
 	})
 	t.Run("SQS speaks two protocols, and names old errors in the new one", func(t *testing.T) {
-		resp, answer := post(t, s.listen, "sqs", `{"QueueUrl":"http://x/000000000000/none"}`, map[string]string{"X-Amz-Target": "AmazonSQS.ReceiveMessage", "Content-Type": "application/x-amz-json-1.0", "x-amzn-query-mode": "true"})
-		if resp.StatusCode != 400 || resp.Header.Get("x-amzn-query-error") != "AWS.SimpleQueueService.NonExistentQueue;Sender" || !strings.Contains(answer, "QueueDoesNotExist") {
-			t.Errorf("answered %d %q %s", resp.StatusCode, resp.Header.Get("x-amzn-query-error"), answer)
+		r := target("sqs", "AmazonSQS.ReceiveMessage", `{"QueueUrl":"http://x/000000000000/none"}`)
+		r.headers["x-amzn-query-mode"] = "true"
+		if resp := send(t, r, 400, "QueueDoesNotExist"); resp.Header.Get("x-amzn-query-error") != "AWS.SimpleQueueService.NonExistentQueue;Sender" {
+			t.Errorf("the old name is %q", resp.Header.Get("x-amzn-query-error"))
 		}
-		resp, answer = post(t, s.listen, "sqs", "Action=CreateQueue&Version=2012-11-05&QueueName=q", nil)
-		if resp.StatusCode != 200 || !strings.Contains(answer, "<QueueUrl>"+s.endpoint()+"/000000000000/q</QueueUrl>") {
-			t.Errorf("answered %d %s", resp.StatusCode, answer)
+		send(t, query("sqs", "Action=CreateQueue&Version=2012-11-05&QueueName=q"), 200, "<QueueUrl>"+s.endpoint()+"/000000000000/q</QueueUrl>")
+		r = query("sqs", "Action=SendMessage&Version=2012-11-05&MessageBody=hello") // to the queue's own URL
+		r.path = "/000000000000/q"
+		send(t, r, 200, "<MD5OfMessageBody>5d41402abc4b2a76b9719d911017c592</MD5OfMessageBody>")
+	})
+	t.Run("the command line reaches queues by --endpoint-url", func(t *testing.T) {
+		aws := func(want string, args ...string) {
+			t.Helper()
+			cmd := exec.CommandContext(t.Context(), in.AWS(), append([]string{"--endpoint-url", s.endpoint(), "--region", "us-east-1", "--output", "text", "sqs"}, args...)...)
+			cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("aws sqs %v: %v\n%s", args, err, out)
+			}
+		}
+		url := s.endpoint() + "/000000000000/cli"
+		aws(url, "create-queue", "--queue-name", "cli")
+		aws("5d41402abc4b2a76b9719d911017c592", "send-message", "--queue-url", url, "--message-body", "hello")
+		aws("hello", "receive-message", "--queue-url", url)
+	})
+	t.Run("a change set without changes fails in words", func(t *testing.T) {
+		if _, err := calls(t.Context(), "cloudformation", "CreateChangeSet", map[string]any{"StackName": "eight", "ChangeSetName": "same", "UsePreviousTemplate": true}); err != nil {
+			t.Fatal(err)
+		}
+		out, err := calls(t.Context(), "cloudformation", "DescribeChangeSet", map[string]any{"StackName": "eight", "ChangeSetName": "same"})
+		if err != nil || out["Status"] != "FAILED" || !strings.Contains(fmt.Sprint(out["StatusReason"]), "The submitted information didn't contain changes.") {
+			t.Errorf("%v: %v %v", err, out["Status"], out["StatusReason"])
 		}
 	})
-	t.Run("a wrong checksum is refused", func(t *testing.T) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.endpoint()+"/templates/sum", strings.NewReader("hello"))
-		if err != nil {
-			t.Fatal(err)
+	t.Run("a wrong checksum is refused, of either kind", func(t *testing.T) {
+		for header, value := range map[string]string{"x-amz-checksum-crc32": "AAAAAA==", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="} {
+			send(t, raw{"PUT", "/templates/sum", map[string]string{header: value}, "hello"}, 400, "BadDigest")
 		}
-		req.Header.Set("x-amz-checksum-crc32", "AAAAAA==")
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(b), "BadDigest") {
-			t.Errorf("answered %d %s", resp.StatusCode, b)
+		send(t, raw{"HEAD", "/templates/sum", nil, ""}, 404)
+		send(t, raw{"PUT", "/templates/sum", map[string]string{"Content-MD5": "XUFAKrxLKna5cZ2REBfFkg==", "Expect": "100-continue"}, "hello"}, 200)
+	})
+	t.Run("a bucket may stand in the host", func(t *testing.T) {
+		_, port, _ := strings.Cut(s.listen, ":")
+		for _, host := range []string{"templates.localhost:" + port, "templates.s3.localhost:" + port, "templates.s3.us-east-1.amazonaws.com"} {
+			send(t, raw{"GET", "/sum", map[string]string{"Host": host, "Service": "s3"}, ""}, 200, "hello")
 		}
 	})
 }
