@@ -87,6 +87,7 @@ func (p *parts) closed(x *execution.Snapshot) []durable.Send {
 // observe logs what its machine wants logged, and calls for a round of the reaper when an execution has ended.
 func (p *parts) observe(x *execution.Snapshot, facts []execution.Fact) {
 	p.machines.Observe(x, facts)
+	p.counted.Observe(x, facts)
 	if x.Closed() {
 		p.custody.Ended()
 	}

@@ -79,6 +79,18 @@ func TestHTTPTask(t *testing.T) {
 	if f["error"] != "States.Http.StatusCode.409" || f["cause"] != "Conflict" || f["eventId"] != 5.0 || !strings.Contains(f["response"].(string), `"ResponseBody":{"hello":"world"},"StatusCode":409`) {
 		t.Errorf("%v", f)
 	}
+	res, err := http.Get(s.Endpoint() + MetricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	for _, line := range []string{`executions_succeeded_total{state_machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:good"} 1`,
+		`service_integration_failed_total{service_integration_resource_arn="arn:aws:states:::http:invoke"} 1`} {
+		if !strings.Contains(string(text), "\nmayfly_states_"+line+"\n") {
+			t.Errorf("no %s in\n%s", line, text)
+		}
+	}
 	for _, reveal := range []bool{false, true} {
 		in := map[string]any{"definition": state("/bad"), "roleArn": "arn:aws:iam::000000000000:role/r", "inspectionLevel": "TRACE", "input": `{}`}
 		if reveal {

@@ -14,6 +14,7 @@ import (
 	"github.com/mayfly-run/mayfly/integration/awstask"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/internal/metrics"
 	"github.com/mayfly-run/mayfly/internal/wake"
 	"github.com/mayfly-run/mayfly/services/cloudformation"
 	"github.com/mayfly-run/mayfly/services/ec2"
@@ -30,6 +31,9 @@ import (
 	"github.com/mayfly-run/mayfly/store/memory"
 )
 
+// MetricsPath answers what executions do, in Prometheus's text form.
+const MetricsPath = "/_mayfly/metrics"
+
 // parts are what runs on the store.
 type parts struct {
 	gateway   *gateway.Gateway
@@ -38,6 +42,7 @@ type parts struct {
 	express   *durable.Loop // of Express executions, which do not
 	engine    *engine.Engine
 	machines  *states.Service
+	counted   *states.Metrics
 	functions *lambda.Service
 	custody   *custody.Custody
 	stops     []func() // in the order of starting
@@ -46,6 +51,8 @@ type parts struct {
 // build makes every part and joins them; nothing runs yet.
 func (s *Server) build(ctx context.Context) (*parts, error) {
 	p := &parts{wake: &wake.Bus{}}
+	registry := &metrics.Registry{}
+	p.counted = states.NewMetrics(registry)
 	p.loop = durable.New(durable.Config{Store: s.store, Clock: s.clock, Log: s.log, Fatal: s.fail})
 	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail})
 
@@ -115,6 +122,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	p.gateway.Extra(sns.Prefix, topics.Handler())
 	p.gateway.Extra(lambda.Prefix, p.functions.Handler())
 	p.gateway.Extra(emr.Prefix, clusters.Handler())
+	p.gateway.Extra(MetricsPath, registry)
 	p.gateway.Extra(LedgerPath, http.HandlerFunc(p.ledger))
 	return p, nil
 }
