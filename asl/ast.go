@@ -34,6 +34,16 @@ type StateMachine struct {
 // BlockAt is the States block with this pointer, nil when there is none.
 func (m *StateMachine) BlockAt(pointer string) *Block { return m.blocks[pointer] }
 
+// State is the state with this name, which is unique in all of the machine; nil when there is none.
+func (m *StateMachine) State(name string) State {
+	for _, b := range m.blocks {
+		if s := b.States[name]; s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
 // Block is one StartAt with its States: of the machine, a branch or an item processor. Variables belong to a block.
 type Block struct {
 	Pointer string // where it stands: "" for the machine, "/States/P/Branches[0]", "/States/M/ItemProcessor"

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration/awstask"
+	"github.com/mayfly-run/mayfly/integration/mocktask"
 	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/wake"
@@ -28,7 +30,8 @@ import (
 )
 
 // serve joins the parts that the cases need, as the daemon does, on a store in memory.
-func serve(t *testing.T) (url string, offered map[string]bool) {
+// All that has been recorded is mocked for executions that ask for it.
+func serve(t *testing.T, cases []Case) (url string, offered map[string]bool) {
 	t.Helper()
 	ctx := t.Context()
 	st := memory.New()
@@ -44,13 +47,25 @@ func serve(t *testing.T) (url string, offered map[string]bool) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(g.ServeHTTP))
 	endpoint := func() string { return server.URL }
-	var machines *states.Service
-	observe := func(x *execution.Snapshot, facts []execution.Fact) { machines.Observe(x, facts) }
-	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Observe: observe, Integrations: awstask.New(awstask.Config{Calls: g})})
+	config, err := MockConfig(cases)
 	if err != nil {
 		t.Fatal(err)
 	}
-	machines = states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge, CheckMock: awstask.CheckMock})
+	file := filepath.Join(t.TempDir(), "mocks.json")
+	if err := os.WriteFile(file, config, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	mocks, err := mocktask.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var machines *states.Service
+	observe := func(x *execution.Snapshot, facts []execution.Fact) { machines.Observe(x, facts) }
+	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Observe: observe, Integrations: mocks.Integration(awstask.New(awstask.Config{Calls: g}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machines = states.New(states.Config{Store: st, Engine: e, Calls: g, Resource: awstask.Judge, CheckMock: awstask.CheckMock, Mocks: mocks.Check})
 	objects, err := s3.New(ctx, s3.Config{Store: st, Clock: clock, Log: log, DataDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

@@ -33,9 +33,12 @@ func (e *Engine) startTask(ctx context.Context, id store.ID, key string, c execu
 	if r.Kind == execution.Activity {
 		return nil, nil // offered to workers, from what was committed
 	}
-	who, open, err := e.behalf(ctx, id, c.Task)
+	who, open, mock, err := e.behalf(ctx, id, c.Task)
 	if err != nil {
 		return nil, err
+	}
+	if !open && mock.TestCase != "" {
+		return nil, nil // its state's numbers are gone with it, and nothing real is at stake
 	}
 	ref := taskRef{arnOf(id), c.Task}
 	if !r.Pattern.Submits() {
@@ -55,7 +58,7 @@ func (e *Engine) startTask(ctx context.Context, id store.ID, key string, c execu
 		}()
 	}
 	t := integration.Task{Execution: ref.execution, Attempt: c.Task, State: c.State, Resource: r, Input: c.Input,
-		RoleARN: c.RoleARN, Principal: who, RequestKey: key, Deadline: c.Deadline}
+		RoleARN: c.RoleARN, Principal: who, RequestKey: key, Deadline: c.Deadline, Mock: mock}
 	if r.Pattern.Submits() {
 		t.Token = e.token(ref.execution, c.Task)
 	}
@@ -88,7 +91,7 @@ func (e *Engine) cancelTask(ctx context.Context, id store.ID, key string, c exec
 	if err != nil {
 		return err
 	}
-	who, _, err := e.behalf(ctx, id, c.Task)
+	who, _, _, err := e.behalf(ctx, id, c.Task)
 	if err != nil {
 		return err
 	}
@@ -100,16 +103,19 @@ func (e *Engine) cancelTask(ctx context.Context, id store.ID, key string, c exec
 	return nil
 }
 
-// behalf is who the execution's calls are made as, and whether the task is open.
-func (e *Engine) behalf(ctx context.Context, id store.ID, task execution.TaskID) (who identity.Principal, open bool, err error) {
+// behalf is who the execution's calls are made as, whether the task is open, and how it is mocked.
+func (e *Engine) behalf(ctx context.Context, id store.ID, task execution.TaskID) (who identity.Principal, open bool, mock integration.Mock, err error) {
 	es, err := e.entities(arnOf(id))
 	if err != nil {
-		return who, false, err
+		return who, false, mock, err
 	}
 	err = es.View(ctx, id, func(s *execution.Snapshot) {
-		who, open = principal(s), s.Tasks[task] != nil
+		who, mock.TestCase, mock.Machine = principal(s), s.Identity.TestCase, s.Identity.MachineName
+		if t := s.Tasks[task]; t != nil {
+			open, mock.Start, mock.Retry = true, t.Start, s.Frames[t.Frame].Retried
+		}
 	})
-	return who, open, err
+	return who, open, mock, err
 }
 
 // principal is an execution as a caller: its role, assumed.

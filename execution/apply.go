@@ -183,6 +183,13 @@ func applyNote(s *Snapshot, f Fact) {
 				t.Input = d.Input
 			}
 		}
+		if s.Identity.TestCase != "" {
+			if s.Starts == nil {
+				s.Starts = map[string]int64{}
+			}
+			t.Start = s.Starts[fr.State]
+			s.Starts[fr.State]++
+		}
 		s.Tasks[i.Task], s.Issued = t, i.Task
 		fr.Await = Await{Task: i.Task}
 	case n.Completed != nil:

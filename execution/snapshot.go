@@ -41,6 +41,7 @@ type Identity struct {
 	By          identity.Principal `json:"by"`               // who started it
 	Parent      string             `json:"parent,omitempty"` // the execution on whose behalf it was started
 	TraceHeader string             `json:"trace,omitempty"`
+	TestCase    string             `json:"testCase,omitempty"` // of mocked results; "" for all that is real
 }
 
 // Snapshot is all that is known of an execution after a record. It changes through Apply only.
@@ -57,6 +58,7 @@ type Snapshot struct {
 	Issued    TaskID           `json:"issued,omitempty"` // the last task's id
 	Frames    map[Addr]*Frame  `json:"frames,omitempty"`
 	Tasks     map[TaskID]*Task `json:"tasks,omitempty"`
+	Starts    map[string]int64 `json:"starts,omitempty"` // with a TestCase: the tasks that each state has started
 
 	RedriveCount  int64          `json:"redriveCount,omitempty"`
 	RedriveDate   time.Time      `json:"redriveDate,omitzero"`    // of the last one
@@ -173,6 +175,7 @@ type Task struct {
 	Input     jsonvalue.Value `json:"input,omitzero"`   // of an activity: what its worker is told
 	Handle    []byte          `json:"handle,omitempty"` // what the integration needs to poll and cancel
 	Held      *Outcome        `json:"held,omitempty"`   // a completion that came before TaskSubmitted
+	Start     int64           `json:"start,omitempty"`  // with a TestCase: which of its state's it is, from 0
 }
 
 // SortedTasks lists the open tasks in the order in which they were issued.

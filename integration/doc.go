@@ -29,6 +29,14 @@ type Task struct {
 	RequestKey string      // the same at each repetition
 	Deadline   time.Time   // zero: none
 	Inspect    *Inspection // what TestState wants to see of an HTTP call; nil: nothing
+	Mock       Mock
+}
+
+// Mock is the test case of mocked results that an execution runs; zero for all others.
+type Mock struct {
+	Machine, TestCase string
+	Start             int64 // which start of the state this is, from 0
+	Retry             int64 // which retry of this visit, from 0 for none
 }
 
 // Inspection is what went over the wire, as TestState shows it at the level TRACE. HTTP tasks alone fill it in.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -350,13 +351,30 @@ func merge(v jsonvalue.Value, more []jsonvalue.Member) jsonvalue.Value {
 	return jsonvalue.Object(members...)
 }
 
+// javaDouble writes a number as AWS's services do, which are in Java: 1.763855000123E9.
+func javaDouble(f float64) string {
+	if a := math.Abs(f); a != 0 && (a < 1e-3 || a >= 1e7) {
+		mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'E', -1, 64), "E")
+		n, _ := strconv.Atoi(exponent)
+		if !strings.Contains(mantissa, ".") {
+			mantissa += ".0"
+		}
+		return mantissa + "E" + strconv.Itoa(n)
+	}
+	s := strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}
+
 // wireJSON is a document about as it goes over the wire in a JSON protocol.
 func wireJSON(doc map[string]any) []byte {
 	var plain func(x any) any
 	plain = func(x any) any {
 		switch x := x.(type) {
 		case time.Time:
-			return json.RawMessage(strconv.FormatFloat(float64(x.UnixMilli())/1000, 'f', -1, 64))
+			return json.RawMessage(javaDouble(float64(x.UnixMilli()) / 1000))
 		case map[string]any:
 			out := maps.Clone(x)
 			for k, v := range out {

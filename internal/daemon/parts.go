@@ -12,6 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/integration/awstask"
+	"github.com/mayfly-run/mayfly/integration/mocktask"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/internal/metrics"
@@ -94,15 +95,23 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		p.gateway.Forward(name, aws)
 	}
 	connections, calls := s.newHTTP()
-	tasks := integration.Router{Integration: awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Remote: func(service string) bool { return slices.Contains(elsewhere, service) }}),
+	real := integration.Router{Integration: awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Remote: func(service string) bool { return slices.Contains(elsewhere, service) }}),
 		ByService: map[string]integration.Integration{"http": calls}}
+	var mocks *mocktask.Mocks
+	if s.settings.MockConfig != "" {
+		if mocks, err = mocktask.Load(s.settings.MockConfig); err != nil {
+			return nil, err
+		}
+	}
+	tasks := mocks.Integration(real)
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
 		Closed: p.closed, Observe: p.observe,
 	}); err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
-	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge, CheckMock: awstask.CheckMock})
+	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge,
+		CheckMock: awstask.CheckMock, Mocks: mocks.Check})
 
 	p.gateway.Register(
 		objects.API(),

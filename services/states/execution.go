@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/mayfly-run/mayfly/asl"
 	"github.com/mayfly-run/mayfly/engine"
@@ -37,6 +38,43 @@ func input(text *string) (jsonvalue.Value, error) {
 	return v, awsapi.Errorf(400, "InvalidExecutionInput", "Invalid State Machine Execution Input: '%s'", why)
 }
 
+// startable reads what an ARN stands for, which may name a test case of mocked results as in Step Functions Local: ARN#CASE.
+func (s *Service) startable(ctx context.Context, text string) (target, error) {
+	text, testCase, mocked := strings.Cut(text, "#")
+	m, err := s.find(ctx, text, uuid(ctx, "route"))
+	if m.testCase = testCase; err == nil && mocked && testCase == "" {
+		err = invalid("The name of a test case must follow the # of %s#", text)
+	}
+	return m, err
+}
+
+// checkTestCase refuses a test case that there is not, or that mocks what calls nothing.
+func (s *Service) checkTestCase(m *target) error {
+	check := s.cfg.Mocks
+	if check == nil {
+		return invalid("Mayfly has no mocked results.")
+	}
+	machine, _ := asl.Parse([]byte(m.Definition), asl.ParseOptions{})
+	err := check(m.Name, m.testCase, func(name string) error {
+		state := machine.State(name)
+		switch task, ok := state.(*asl.TaskState); {
+		case state == nil:
+			return fmt.Errorf("the definition has no state %q", name)
+		case !ok:
+			return fmt.Errorf("the state %q is no Task and calls nothing", name)
+		default:
+			if r, err := execution.ParseResource(task.Resource); err == nil && r.Kind == execution.Activity {
+				return fmt.Errorf("the state %q waits for a worker of an activity, which cannot be mocked", name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return invalid("%s", err)
+	}
+	return nil
+}
+
 // start is what StartExecution and StartSyncExecution share.
 func (s *Service) start(ctx context.Context, m *target, name, in, trace *string) (engine.Execution, error) {
 	x := engine.Execution{Definition: []byte(m.Definition), RequestKey: awscall.RequestKey(ctx)}
@@ -55,7 +93,12 @@ func (s *Service) start(ctx context.Context, m *target, name, in, trace *string)
 		return x, err
 	}
 	p := who(ctx)
-	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p, VersionARN: m.versionARN(), AliasARN: m.aliasARN,
+	if m.testCase != "" {
+		if err := s.checkTestCase(m); err != nil {
+			return x, err
+		}
+	}
+	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p, VersionARN: m.versionARN(), AliasARN: m.aliasARN, TestCase: m.testCase,
 		Parent: p.Execution, TraceHeader: awsapi.Val(trace), Region: p.Region, ARN: arn(p, "execution:"+m.Name+":"+n)}
 	if m.Type == express {
 		x.Identity.ARN = arn(p, "express:"+m.Name+":"+n+":"+uuid(ctx, "express"))
@@ -65,7 +108,7 @@ func (s *Service) start(ctx context.Context, m *target, name, in, trace *string)
 
 // StartExecution starts an execution. AWS: a Standard one is idempotent by its name while it runs, given the same input.
 func (s *Service) StartExecution(ctx context.Context, in *api.StartExecutionInput) (*api.StartExecutionOutput, error) {
-	m, err := s.find(ctx, in.StateMachineArn, uuid(ctx, "route"))
+	m, err := s.startable(ctx, in.StateMachineArn)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +125,7 @@ func (s *Service) StartExecution(ctx context.Context, in *api.StartExecutionInpu
 
 // StartSyncExecution runs an Express execution and answers with its end.
 func (s *Service) StartSyncExecution(ctx context.Context, in *api.StartSyncExecutionInput) (*api.StartSyncExecutionOutput, error) {
-	m, err := s.find(ctx, in.StateMachineArn, uuid(ctx, "route"))
+	m, err := s.startable(ctx, in.StateMachineArn)
 	if err != nil {
 		return nil, err
 	}

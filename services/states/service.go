@@ -34,6 +34,9 @@ type Config struct {
 	Resource func(arn string) error
 	// Lacks is a sentence that says what Mayfly lacks for a Resource, "" when nothing. nil: nothing.
 	Lacks func(arn string) string
+	// Mocks says why no execution of a state machine, by its name, can run a test case of mocked results; mockable is asked
+	// for each state that the case names. nil: there are none.
+	Mocks func(machine, testCase string, mockable func(state string) error) error
 	// CheckMock says why a task cannot have a mocked result, for TestState; known is false when there is no model of what
 	// the task calls. nil: any result.
 	CheckMock func(r execution.Resource, result jsonvalue.Value, strict bool) (why string, known bool)

@@ -81,6 +81,7 @@ type target struct {
 	machine           // the current revision, or what the version was made of
 	version  *version // nil: the ARN has no qualifier
 	aliasARN string   // "" unless an alias led here
+	testCase string   // of mocked results
 }
 
 func (t *target) versionARN() string {
