@@ -74,6 +74,12 @@ func (w *aws) Invoke(_ context.Context, c awscall.Call) (map[string]any, error) 
 		if w.stack != nil {
 			return nil, awsapi.Errorf(400, "AlreadyExistsException", "Stack [%v] already exists", in["StackName"])
 		}
+		if body, _ := in["TemplateBody"].(string); len(body) > 51200 {
+			return nil, awsapi.Errorf(400, "ValidationError", "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: Member must have length less than or equal to 51200")
+		}
+		if u, ok := in["TemplateURL"]; ok {
+			w.say("TemplateURL %v", u)
+		}
 		w.say("CreateStack %v %v", in["StackName"], in["Parameters"])
 		w.stack = map[string]any{"StackId": arn, "StackStatus": "CREATE_IN_PROGRESS", "Tags": in["Tags"]}
 		return map[string]any{"StackId": arn}, nil
@@ -200,6 +206,22 @@ func TestPlan(t *testing.T) {
 	if a := p.Modes[0].Preprocessing.Args; a[7] != "6" {
 		t.Errorf("the largest k is %s and must not be the cluster's size", a[7])
 	}
+	// Whatever the modes are called, and in whatever order, their folders differ.
+	for _, modes := range [][]string{{"a b", "a-b-" + shortHash("a b", "0")}, {"a-b-" + shortHash("a b", "0"), "a b"}, {"a b", "a/b", "a--b", "ä", "ö"}} {
+		in := goodInput()
+		in["ProcessingMode"] = modes
+		p, err := ready().app().validate(t.Context(), request(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		folders := map[string]bool{}
+		for _, m := range p.Modes {
+			folders[m.Output] = true
+		}
+		if len(folders) != len(modes) {
+			t.Errorf("the modes %q have the folders %v", modes, folders)
+		}
+	}
 	for _, name := range []string{strings.Repeat("9long name ", 11), "-", "日本"} {
 		in := goodInput()
 		in["ModelName"] = name
@@ -273,6 +295,14 @@ func TestParameters(t *testing.T) {
 	p.ExecutionArn = "another"
 	if _, err := w.app().launch(t.Context(), launchRequest{*p}); err == nil || !strings.Contains(err.Error(), "Stack.NameTaken") {
 		t.Errorf("another execution's stack: %v", err)
+	}
+	large := ready()
+	large.objects["s3://bkt/conf/cluster.yaml"] = template + "# " + strings.Repeat("x", 51200)
+	if _, err := large.app().launch(t.Context(), launchRequest{*p}); err != nil {
+		t.Error(err)
+	}
+	if len(large.said) != 2 || large.said[0] != "TemplateURL https://s3.amazonaws.com/bkt/conf/cluster.yaml" {
+		t.Errorf("a template that is too long to be sent along: %v", large.said)
 	}
 	for name, c := range map[string]struct{ template, file, say string }{
 		"unknown":   {template, `{"KeyPair":"k","Nothing":"x"}`, "Nothing of s3://bkt/conf/cluster.json do not exist"},

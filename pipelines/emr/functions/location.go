@@ -18,6 +18,12 @@ type location struct{ Bucket, Key string }
 
 func (l location) String() string { return "s3://" + l.Bucket + "/" + l.Key }
 
+// url is the place as CloudFormation takes a template's.
+func (l location) url() string {
+	u := url.URL{Scheme: "https", Host: "s3.amazonaws.com", Path: "/" + l.Bucket + "/" + l.Key}
+	return u.String()
+}
+
 var (
 	bucketName  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	pathHost    = regexp.MustCompile(`^s3([.-]dualstack)?([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?$`)

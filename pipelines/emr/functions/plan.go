@@ -155,8 +155,8 @@ func (a *app) validate(ctx context.Context, in validateRequest) (*Plan, error) {
 	folders := map[string]bool{}
 	for _, mode := range x.ProcessingMode {
 		folder := mode
-		if !folderName.MatchString(mode) || folders[mode] {
-			folder = clean(mode, 40) + "-" + shortHash(mode)
+		for n := 0; n == 0 && !folderName.MatchString(mode) || folders[folder]; n++ {
+			folder = clean(mode, 40) + "-" + shortHash(mode, strconv.Itoa(n))
 		}
 		folders[folder] = true
 		m := Mode{Mode: mode, Output: p.Output + "/" + folder}

@@ -17,6 +17,9 @@ const clusterOutput = "EMRClusterID"
 // executionTag names the execution on the stack, and so on all that is in it.
 const executionTag = "pipeline-execution"
 
+// maxTemplateBody is how long a template may be that is sent along; AWS: a longer one must lie in S3.
+const maxTemplateBody = 51200
+
 type launchRequest struct{ Plan Plan }
 
 type launchAnswer struct{ StackId string }
@@ -28,12 +31,17 @@ func (a *app) launch(ctx context.Context, in launchRequest) (*launchAnswer, erro
 	if err != nil {
 		return nil, err
 	}
-	out, err := a.call(ctx, "cloudformation", "CreateStack", map[string]any{
+	request := map[string]any{
 		"StackName": p.StackName, "TemplateBody": template, "Parameters": parameters,
 		"Capabilities": []any{"CAPABILITY_IAM"}, "RoleARN": a.stackRole, "NotificationARNs": []any{a.stackTopic},
 		"TimeoutInMinutes": int64(55), "OnFailure": "ROLLBACK", "ClientRequestToken": p.StackName,
 		"Tags": []any{map[string]any{"Key": executionTag, "Value": p.ExecutionArn}},
-	})
+	}
+	if len(template) > maxTemplateBody {
+		delete(request, "TemplateBody")
+		request["TemplateURL"] = p.Template.url()
+	}
+	out, err := a.call(ctx, "cloudformation", "CreateStack", request)
 	if refused(err, "AlreadyExistsException") {
 		s, found, err := a.describe(ctx, p.StackName)
 		if err != nil {
