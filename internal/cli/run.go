@@ -294,12 +294,15 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 	}
 	line("mails", "%d", len(s.Mails))
 	for _, m := range s.Mails {
-		line("", "%s", m)
+		line("", "%s", near(m))
 	}
 	line("made", "%s", s.Made)
 	line("left", "%s", s.Left)
 	fmt.Fprintf(a.out, "\nThe same with the AWS command line:\n  export AWS_ENDPOINT_URL=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1\n", h.Endpoint)
 	fmt.Fprintf(a.out, "  aws stepfunctions get-execution-history --execution-arn %s\n", s.Execution)
+	for _, id := range s.Stacks {
+		fmt.Fprintf(a.out, "  aws cloudformation describe-stack-events --stack-name %s\n", id)
+	}
 	for _, c := range s.Clusters {
 		fmt.Fprintf(a.out, "  aws emr list-steps --cluster-id %s\n", c.ID)
 	}
@@ -307,6 +310,16 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 		fmt.Fprintf(a.out, "  aws s3 cp %s -\n", s.Manifest)
 	}
 	if started {
-		fmt.Fprintf(a.out, "\nThe server runs on (process %d, log %s); mayfly stop ends it.\n", h.PID, filepath.Join(h.DataDir, "server.log"))
+		fmt.Fprintf(a.out, "\nThe server runs on (process %d, log %s); mayfly stop ends it.\n", h.PID, near(filepath.Join(h.DataDir, "server.log")))
 	}
+}
+
+// near is a path as one would write it here: relative to the folder that one is in, when it lies below.
+func near(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if r, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(r) {
+			return r
+		}
+	}
+	return path
 }

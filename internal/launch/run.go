@@ -250,6 +250,7 @@ func (r *Run) summarise(ctx context.Context, d map[string]any, data *traffic.Dat
 		if b.kind != "stack" {
 			continue
 		}
+		s.Stacks = append(s.Stacks, b.id)
 		more, reason, err := r.ending(ctx, b.id)
 		if err != nil {
 			return nil, err

@@ -23,6 +23,7 @@ type Summary struct {
 	RootCause string        `json:"rootCause,omitempty"` // the exception line of the driver's log, or the stack's first failure
 	Manifest  string        `json:"manifest,omitempty"`  // s3:// URL
 	Log       string        `json:"log,omitempty"`       // s3:// URL of the failed step's log
+	Stacks    []string      `json:"stacks,omitempty"`    // ARNs
 	Clusters  []*Cluster    `json:"clusters,omitempty"`
 }
 
