@@ -100,6 +100,7 @@ func (s *Service) API() *awscall.Service {
 	awscall.Handle(svc, "CreateStack", s.CreateStack)
 	awscall.Handle(svc, "UpdateStack", s.UpdateStack)
 	awscall.Handle(svc, "CancelUpdateStack", s.CancelUpdateStack)
+	awscall.Handle(svc, "ContinueUpdateRollback", s.ContinueUpdateRollback)
 	awscall.Handle(svc, "DeleteStack", s.DeleteStack)
 	awscall.Handle(svc, "DescribeStacks", s.DescribeStacks)
 	awscall.Handle(svc, "ListStacks", s.ListStacks)

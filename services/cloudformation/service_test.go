@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"flag"
 	"os"
 	"slices"
 	"strings"
@@ -155,11 +156,11 @@ func (w *world) seenUntil(name string, done func() bool, format string, args ...
 	}
 }
 
-var updateGolden = os.Getenv("UPDATE") != ""
+var updateGolden = flag.Bool("update", false, "rewrite the expected files")
 
 func golden(t *testing.T, file, got string) {
 	t.Helper()
-	if updateGolden {
+	if *updateGolden {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -269,13 +270,13 @@ func TestRefused(t *testing.T) {
 		if err != nil {
 			got = strings.ReplaceAll(err.Error(), "\n", "\\n")
 		}
-		if updateGolden {
+		if *updateGolden {
 			cases[i] = input + "\n=> " + got
 		} else if got != want {
 			t.Errorf("%s\ngot  %s\nwant %s", input, got, want)
 		}
 	}
-	if updateGolden {
+	if *updateGolden {
 		if err := os.WriteFile("testdata/refused.txt", []byte(strings.Join(cases, "\n----\n")+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -144,6 +144,20 @@ func (s *Service) CancelUpdateStack(ctx context.Context, in *api.CancelUpdateSta
 	return &api.CancelUpdateStackOutput{}, err
 }
 
+// ContinueUpdateRollback goes on with a roll-back that failed.
+func (s *Service) ContinueUpdateRollback(ctx context.Context, in *api.ContinueUpdateRollbackInput) (*api.ContinueUpdateRollbackOutput, error) {
+	id, _, _, err := s.previous(ctx, in.StackName)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.assumable(ctx, awsapi.Val(in.RoleARN)); err != nil {
+		return nil, err
+	}
+	skip := slices.DeleteFunc(slices.Clone(in.ResourcesToSkip), func(r string) bool { return r == "" })
+	_, err = s.give(ctx, id, stack.Input{Continue: &stack.Continue{Token: awsapi.Val(in.ClientRequestToken), RoleARN: awsapi.Val(in.RoleARN), Skip: skip}})
+	return &api.ContinueUpdateRollbackOutput{}, err
+}
+
 // DeleteStack begins to delete a stack. AWS: one that is not there is a success.
 func (s *Service) DeleteStack(ctx context.Context, in *api.DeleteStackInput) (*api.DeleteStackOutput, error) {
 	if m := awsapi.Val(in.DeletionMode); m != "" && m != "STANDARD" {

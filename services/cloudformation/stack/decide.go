@@ -28,18 +28,19 @@ type Core struct{ Types Types }
 
 // Input is what happens to a stack: exactly one field is set.
 type Input struct {
-	Create       *Create  `json:",omitempty"`
-	Update       *Update  `json:",omitempty"`
-	Delete       *Delete  `json:",omitempty"`
-	Review       *Review  `json:",omitempty"`
-	Execute      *Execute `json:",omitempty"`
-	Discard      string   `json:",omitempty"` // a change set's name
-	Protect      *bool    `json:",omitempty"`
-	CancelUpdate bool     `json:",omitempty"`
-	Done         *Done    `json:",omitempty"`
-	Poll         *string  `json:",omitempty"` // a resource's key; empty: all that wait
-	TimedOut     bool     `json:",omitempty"`
-	Published    bool     `json:",omitempty"`
+	Create       *Create   `json:",omitempty"`
+	Update       *Update   `json:",omitempty"`
+	Delete       *Delete   `json:",omitempty"`
+	Review       *Review   `json:",omitempty"`
+	Execute      *Execute  `json:",omitempty"`
+	Discard      string    `json:",omitempty"` // a change set's name
+	Protect      *bool     `json:",omitempty"`
+	Continue     *Continue `json:",omitempty"`
+	CancelUpdate bool      `json:",omitempty"`
+	Done         *Done     `json:",omitempty"`
+	Poll         *string   `json:",omitempty"` // a resource's key; empty: all that wait
+	TimedOut     bool      `json:",omitempty"`
+	Published    bool      `json:",omitempty"`
 }
 
 // Create makes a stack.
@@ -64,6 +65,13 @@ type Delete struct {
 	Token   string
 	RoleARN string
 	Retain  []string
+}
+
+// Continue goes on with a roll-back that failed. Skip names resources that are taken for restored as they are.
+type Continue struct {
+	Token   string
+	RoleARN string
+	Skip    []string
 }
 
 // Review makes a change set, and the stack that it is for when there is none.
@@ -156,6 +164,8 @@ func (c Core) Decide(s *State, in durable.Input[Input], env durable.Env) (durabl
 		t.discard(b.Discard)
 	case b.Protect != nil:
 		t.protect(*b.Protect)
+	case b.Continue != nil:
+		t.goOn(b.Continue)
 	case b.CancelUpdate:
 		t.cancelUpdate()
 	case b.Done != nil:
@@ -1016,6 +1026,40 @@ func (t *turn) undo() {
 	}
 	t.status("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "")
 	t.phase("undo-cleanup")
+}
+
+// goOn takes up the roll-back of an update where it failed: what could not be restored is tried again, or skipped.
+func (t *turn) goOn(c *Continue) {
+	s, failed := t.s, t.s.Operations
+	if s.Status != "UPDATE_ROLLBACK_FAILED" {
+		t.refuse("ValidationError", "Stack:%s is in %s state and can not continue update rollback.", s.ID, s.Status)
+		return
+	}
+	for _, name := range c.Skip {
+		if r := s.Resources[name]; r == nil || r.Status != "UPDATE_FAILED" || !r.Undone {
+			t.refuse("ValidationError", "Invalid operation on stack [%s]. The specified resources to skip must be in a valid UPDATE_FAILED state: [%s]", s.ID, name)
+			return
+		}
+	}
+	role := c.RoleARN
+	if role == "" {
+		role = s.Def.RoleARN
+	}
+	t.begin(Operation{Kind: "update", Phase: "undo", Token: c.Token, By: t.actor(s.ID, role)})
+	t.status("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
+	for _, k := range slices.Clone(s.Order) {
+		r := *s.Resources[k]
+		if r.Operation != failed {
+			continue
+		}
+		r.Operation, r.Undone = s.Op.Number, false
+		if slices.Contains(c.Skip, r.Logical) && !r.Leftover {
+			t.restored(&r)
+			t.say(r, "UPDATE_COMPLETE", "")
+			continue
+		}
+		t.put(r)
+	}
 }
 
 // cleanup deletes what an update left over.

@@ -30,7 +30,7 @@ func (types) Replaces(_ string, changed []string, _, _ map[string]json.RawMessag
 
 // world is a stack's core with a stand-in for AWS: what a resource does is in its properties.
 //
-//	Fail: create | update | delete     the verb fails
+//	Fail: create | update | delete     the verb fails, until "mend"
 //	Wait: N                            N polls until a creation is over
 //	Hold: true                         a creation does not answer before "release"
 type world struct {
@@ -45,6 +45,7 @@ type world struct {
 	alive   map[string]bool
 	polls   map[string]int
 	made    int
+	mended  bool
 	crash   bool // fold the state anew from the journal after each record
 	out     strings.Builder
 	done    map[string]Done // receipts
@@ -151,7 +152,7 @@ func (w *world) answer(c Command) Done {
 		case p.Fail == "wait":
 			d.Failed = "it never came up"
 		}
-	case p.Fail == c.Verb:
+	case p.Fail == c.Verb && !w.mended:
 		d.Failed = "no " + c.Verb
 	case c.Verb == "create":
 		w.made++
@@ -269,6 +270,10 @@ func (w *world) tell(line string, part func(string) string) {
 		w.give(Input{Execute: &Execute{ChangeSet: f[1]}})
 	case "discard":
 		w.give(Input{Discard: f[1]})
+	case "mend":
+		w.mended = true
+	case "continue":
+		w.give(Input{Continue: &Continue{Skip: f[1:]}})
 	case "cancel-update":
 		w.give(Input{CancelUpdate: true})
 	case "release":
