@@ -164,8 +164,8 @@ type MapState struct {
 	ItemsPath          *jsonpath.Path // nil: the effective input
 	MaxConcurrency     int64          // 0: as many as the engine likes
 	MaxConcurrencyPath *jsonpath.Path
-	Label              string
-	Iterator           bool // the old form: Iterator for ItemProcessor
+	Distributed        *Distributed // nil: inline
+	Iterator           bool         // the old form: Iterator for ItemProcessor
 }
 
 // SucceedState ends its block well.

@@ -28,6 +28,8 @@ const (
 	CodeMissingEnd      = "MISSING_END_STATE"
 	CodeDuplicateName   = "DUPLICATE_STATE_NAME"
 	CodeInvalidName     = "INVALID_STATE_NAME"
+	CodeDuplicateLabel  = "DUPLICATE_LABEL_NAME"
+	CodeInvalidLabel    = "INVALID_LABEL_NAME"
 	CodeMissingTarget   = "MISSING_TRANSITION_TARGET"
 	CodeNoDollar        = "NO_DOLLAR"
 	CodeResultIsStatic  = "PASS_RESULT_IS_STATIC"
@@ -76,6 +78,7 @@ type parser struct {
 	machine *StateMachine
 	names   map[string]bool
 	depth   int
+	labels  map[string]bool
 	outer   []map[string]bool // variables that the blocks around assign
 }
 
@@ -138,7 +141,7 @@ func (o object) closed(lists ...[]string) {
 		case slices.Contains(jsonataFields, name):
 			o.p.schema(key, o.at(name), "The field '%s' belongs to the query language JSONata, which is not supported yet", name)
 		case slices.Contains(distributedFields, name):
-			o.p.schema(key, o.at(name), "The field '%s' belongs to Distributed Map, which is not supported yet", name)
+			o.p.schema(key, o.at(name), "Field '%s' is not supported by a Map state in Inline mode", name)
 		default:
 			o.p.schema(key, o.at(name), "Field '%s' is not supported", name)
 		}
@@ -300,8 +303,8 @@ func (o object) assign() *Template {
 
 var (
 	jsonataFields     = []string{"Arguments", "Output", "Items", "Condition"}
-	distributedFields = []string{"ItemReader", "ItemBatcher", "ResultWriter", "Label", "ToleratedFailureCount", "ToleratedFailureCountPath",
-		"ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
+	distributedFields = []string{"ItemReader", "ItemBatcher", "ResultWriter", "Label"}
+	toleranceFields   = []string{"ToleratedFailureCount", "ToleratedFailureCountPath", "ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
 
 	commonFields = []string{"Type", "Comment", "QueryLanguage"}
 	flowFields   = []string{"Next", "End"}
@@ -739,7 +742,6 @@ func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 }
 
 func (p *parser) mapState(c Common, o object) State {
-	o.closed(commonFields, flowFields, pathFields, workFields, []string{"ItemProcessor", "Iterator", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath"})
 	o.oneOf(true, "ItemProcessor", "Iterator")
 	o.oneOf(false, "ItemSelector", "Parameters")
 	o.oneOf(false, "MaxConcurrency", "MaxConcurrencyPath")
@@ -751,26 +753,41 @@ func (p *parser) mapState(c Common, o object) State {
 	if o.v.Member(name).IsZero() {
 		name, s.Iterator = "Iterator", true
 	}
-	v := o.kind(name, jsonvalue.KindObject)
-	if v.IsZero() {
+	b := object{p, o.kind(name, jsonvalue.KindObject), o.at(name)}
+	k := object{p, b.v.Member("ProcessorConfig"), b.at("ProcessorConfig")}
+	fields := [][]string{commonFields, flowFields, pathFields, workFields, toleranceFields, {"ItemProcessor", "Iterator", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath"}}
+	if k.v.Member("Mode").Str() == "DISTRIBUTED" {
+		fields = append(fields, distributedFields)
+		s.Distributed = p.distributed(o, k)
+	} else {
+		// The language allows thresholds on any Map. AWS: they are of Distributed Map.
+		o.amount("ToleratedFailureCount", 0, 1<<53, true)
+		o.amount("ToleratedFailurePercentage", 0, 100, false)
+		for _, f := range toleranceFields {
+			if v := o.v.Member(f); !v.IsZero() {
+				p.report(Diagnostic{Pos: p.pos(v.Offset()), Pointer: o.at(f), Code: CodeUnsupported, Severity: SeverityWarning,
+					Message: fmt.Sprintf("The field '%s' has no effect on a Map state in Inline mode", f)})
+			}
+		}
+	}
+	o.closed(fields...)
+	if b.v.IsZero() {
 		return s
 	}
-	b := object{p, v, o.at(name)}
 	b.closed([]string{"ProcessorConfig", "StartAt", "States", "Comment"})
 	b.required("States", "StartAt")
 	if config := b.kind("ProcessorConfig", jsonvalue.KindObject); !config.IsZero() {
-		k := object{p, config, b.at("ProcessorConfig")}
 		k.closed([]string{"Mode", "ExecutionType"})
-		switch mode := k.str("Mode"); {
-		case mode == "DISTRIBUTED":
-			p.schema(config.Member("Mode"), k.at("Mode"), "Distributed Map is not supported yet")
-		case mode == "INLINE" || config.Member("Mode").IsZero():
+		if mode := k.choice("Mode", "INLINE", "DISTRIBUTED"); s.Distributed == nil && (mode == "INLINE" || config.Member("Mode").IsZero()) {
 			if e := config.Member("ExecutionType"); !e.IsZero() {
 				p.schema(e, k.at("ExecutionType"), "Field 'ExecutionType' is not supported")
 			}
-		case mode != "":
-			p.schema(config.Member("Mode"), k.at("Mode"), "The field 'Mode' should have one of these values: [INLINE, DISTRIBUTED]")
 		}
+	}
+	if s.Distributed != nil { // AWS: its children are executions of their own and see no variables from outside
+		outer := p.outer
+		p.outer = nil
+		defer func() { p.outer = outer }()
 	}
 	p.block(b, s.Processor)
 	return s

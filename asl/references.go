@@ -62,6 +62,11 @@ func paths(s State) []*jsonpath.Path {
 		add(s.SecondsPath, s.TimestampPath)
 	case *MapState:
 		add(s.ItemsPath, s.MaxConcurrencyPath)
+		if s.Distributed != nil {
+			p, t := s.Distributed.paths()
+			add(p...)
+			template(t...)
+		}
 	case *FailState:
 		for _, e := range []*Expression{s.ErrorPath, s.CausePath} {
 			if e != nil {
