@@ -91,7 +91,7 @@ func closeWith(s *Snapshot, e *history.Event) {
 	}
 	clear(s.Tasks)
 	for _, fr := range s.Frames {
-		fr.Await = Await{Join: fr.Await.Join}
+		fr.Await = Await{Join: fr.Await.Join, Run: fr.Await.Run}
 	}
 }
 
@@ -165,7 +165,7 @@ func applyNote(s *Snapshot, f Fact) {
 		for _, a := range s.subtree(f.Frame) {
 			below := s.Frames[a]
 			delete(s.Tasks, below.Await.Task)
-			below.Await = Await{Join: below.Await.Join}
+			below.Await = Await{Join: below.Await.Join, Run: below.Await.Run}
 		}
 		fr.Last = n.Halted.Last
 	case n.Dropped != nil:
@@ -195,6 +195,8 @@ func applyNote(s *Snapshot, f Fact) {
 	case n.Completed != nil:
 		delete(s.Tasks, n.Completed.Task)
 		fr.Await = Await{}
+	case n.Mapped != nil, n.Unmapped != nil, n.Remapped != nil:
+		applyMapped(fr, n)
 	case n.Backoff != nil:
 		for len(fr.Retries) <= n.Backoff.Retrier {
 			fr.Retries = append(fr.Retries, 0)

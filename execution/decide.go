@@ -136,6 +136,8 @@ func (t *turn) input(in Input) {
 		}
 	case in.Done != nil:
 		t.done(*in.Done)
+	case in.Map != nil:
+		t.mapDone(*in.Map)
 	case in.Beat != nil:
 		t.beat(in.Beat.Task)
 	case in.Work != nil:
@@ -162,7 +164,7 @@ func (t *turn) begin(st Start) {
 	if b.StartAt == "" {
 		b.StartAt = t.m.StartAt
 	}
-	limit := t.m.TimeoutSeconds
+	limit := t.timeout(st.Identity)
 	if st.Identity.Express && (limit == 0 || limit > maxExpress) {
 		limit = maxExpress
 	}
@@ -174,6 +176,14 @@ func (t *turn) begin(st Start) {
 		AliasARN: st.Identity.AliasARN, VersionARN: st.Identity.VersionARN}, &Note{Begun: b})
 	t.d.Reply.Started = t.env.Now
 	t.ready = append(t.ready, Root)
+}
+
+// timeout is the machine's TimeoutSeconds, 0 for none. It does not count for the children of a map run.
+func (t *turn) timeout(x Identity) int64 {
+	if x.MapRun != "" {
+		return 0
+	}
+	return t.m.TimeoutSeconds
 }
 
 // advanceAll lets frames go on, in order, until each of them waits, has ended, or the budget is spent.
@@ -224,7 +234,11 @@ func (t *turn) step(a Addr, f *Frame) {
 	case *asl.ParallelState:
 		t.fork(a, f, st)
 	case *asl.MapState:
-		t.bind(a, f)
+		if st.Distributed != nil {
+			t.distribute(a, f, st)
+		} else {
+			t.bind(a, f)
+		}
 	}
 }
 

@@ -111,6 +111,11 @@ func Obstacles(s *Snapshot, m *asl.StateMachine) (out []string) {
 			missing = append(missing, here+"/")
 			continue
 		}
+		if m, ok := st.(*asl.MapState); f.Await.Run != nil && (!ok || m.Distributed == nil) {
+			out = append(out, fmt.Sprintf("The execution stands in a map run of %s, which is no distributed Map in the new definition", here))
+		} else if ok && f.Await.Join != nil && m.Distributed != nil {
+			out = append(out, fmt.Sprintf("The execution stands in iterations of the inline Map %s, which is distributed in the new definition", here))
+		}
 		j := f.Await.Join
 		if j == nil {
 			continue

@@ -9,9 +9,10 @@ import (
 
 // Expectation is one thing that may come next, and may be given to Decide.
 type Expectation struct {
-	What  string // "done", "submitted", "work", "beat", "timer", "stop", "continue", "start"
+	What  string // "done", "submitted", "map", "work", "beat", "timer", "stop", "continue", "start"
 	Task  TaskID
 	Timer Timer
+	Run   RunRef
 }
 
 // Expect lists all that may come next, in a fixed order. It is empty only when the execution is closed.
@@ -50,6 +51,9 @@ func Expect(s *Snapshot) []Expectation {
 			if !at.IsZero() {
 				out = append(out, Expectation{What: "timer", Timer: Timer{timerFrame + string(a), at}})
 			}
+		}
+		if f.Await.Run != nil && !f.Await.Run.Ended {
+			out = append(out, Expectation{What: "map", Run: *f.Await.Run})
 		}
 		if f.Outcome == nil && f.Await.none() {
 			out = append(out, Expectation{What: "continue"})
@@ -97,6 +101,9 @@ func Digest(s *Snapshot) [32]byte {
 	}
 	for _, f := range c.Frames {
 		f.Entered, f.EnteredAt, f.Last, f.Await.Task = 0, time.Time{}, 0, rank[f.Await.Task]
+		if run := f.Await.Run; run != nil {
+			f.Await.Run = &RunRef{Ended: run.Ended, Anew: run.Anew}
+		}
 	}
 	tasks := c.Tasks
 	c.Tasks = map[TaskID]*Task{}

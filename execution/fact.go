@@ -34,6 +34,9 @@ type Note struct {
 	Backoff   *Backoff   `json:"backoff,omitempty"`
 	Redriven  *Redriven  `json:"redriven,omitempty"`
 	Reopened  *Reopened  `json:"reopened,omitempty"`
+	Mapped    *Mapped    `json:"mapped,omitempty"`
+	Unmapped  *Unmapped  `json:"unmapped,omitempty"`
+	Remapped  *Remapped  `json:"remapped,omitempty"`
 }
 
 type (
@@ -134,4 +137,14 @@ type (
 		Anew  bool `json:"anew,omitempty"`  // with none of its branches or iterations
 		Enter bool `json:"enter,omitempty"` // by entering the state again: it is of another type now
 	}
+	// Mapped comes with MapRunStarted.
+	Mapped struct {
+		Run string `json:"run"`
+	}
+	// Unmapped comes with the end of a map run.
+	Unmapped struct {
+		Anew bool `json:"anew,omitempty"`
+	}
+	// Remapped comes with MapRunRedriven.
+	Remapped struct{}
 )

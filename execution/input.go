@@ -3,6 +3,7 @@ package execution
 import (
 	"time"
 
+	"github.com/mayfly-run/mayfly/asl"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -20,6 +21,7 @@ type Input struct {
 	Resumed   *Resumed       `json:"resumed,omitempty"`
 	Broken    *Broken        `json:"broken,omitempty"`
 	Redrive   *Redrive       `json:"redrive,omitempty"`
+	Map       *MapDone       `json:"map,omitempty"`
 }
 
 type (
@@ -85,6 +87,15 @@ type (
 		Token  string `json:"token,omitempty"`  // the caller's: a repeated one is answered as the first was
 		Digest string `json:"digest,omitempty"` // of a changed definition to go on with
 	}
+	// MapDone: a map run has ended.
+	MapDone struct {
+		Run      string          `json:"run"`
+		Redrives int64           `json:"redrives,omitempty"`
+		Output   jsonvalue.Value `json:"output,omitzero"`
+		Failure  *asl.Failure    `json:"failure,omitempty"`
+		// TooLarge: all went well, but the outputs do not fit into a state's output.
+		TooLarge bool `json:"tooLarge,omitempty"`
+	}
 )
 
 // Reply is what the sender of an input learns. Which fields are set depends on the input.
@@ -102,8 +113,11 @@ type Reply struct {
 
 // Command is what an execution asks of the world: exactly one of its fields.
 type Command struct {
-	Start  *StartTask  `json:"start,omitempty"`
-	Cancel *CancelTask `json:"cancel,omitempty"`
+	Start      *StartTask  `json:"start,omitempty"`
+	Cancel     *CancelTask `json:"cancel,omitempty"`
+	Map        *StartMap   `json:"map,omitempty"`
+	StopMap    *StopMap    `json:"stopMap,omitempty"`
+	RedriveMap *RedriveMap `json:"redriveMap,omitempty"`
 }
 
 type (
@@ -122,6 +136,15 @@ type (
 		Resource string `json:"resource"`
 		Handle   []byte `json:"handle,omitempty"`
 		RoleARN  string `json:"roleArn,omitempty"`
+	}
+	// StopMap aborts a map run. It outlives the execution and is not answered.
+	StopMap struct {
+		Run string `json:"run"`
+	}
+	// RedriveMap continues a map run that has been redriven so many times before. It is answered by MapDone.
+	RedriveMap struct {
+		Run      string `json:"run"`
+		Redrives int64  `json:"redrives,omitempty"`
 	}
 )
 

@@ -139,6 +139,9 @@ func (t *turn) abort(a Addr, last int64, failed Addr) {
 		if child.Await.Join != nil && b != failed { // below the failed one all stands still already
 			t.abort(b, last, "")
 		}
+		if run := child.Await.Run; run != nil && !run.Ended {
+			t.leaf(b, last, history.MapRunAborted, nil)
+		}
 		t.release(b, child)
 	}
 	t.note(a, Note{Halted: &Halted{Last: last}})
@@ -149,6 +152,9 @@ func (t *turn) release(a Addr, f *Frame) {
 	if task := t.s.Tasks[f.Await.Task]; task != nil {
 		t.cancel(f.Await.Task, task)
 		t.clearTask(f.Await.Task, task)
+	}
+	if run := f.Await.Run; run != nil && !run.Ended {
+		t.d.Commands = append(t.d.Commands, Command{StopMap: &StopMap{Run: run.ARN}})
 	}
 	if !f.Await.Until.IsZero() || !f.Await.Again.IsZero() {
 		t.clearTimer(timerFrame + string(a))

@@ -64,20 +64,25 @@ func (t *turn) redrive(in Redrive) {
 		failure = *s.Failure
 	}
 	n := &Redriven{Token: in.Token, Digest: in.Digest}
-	if t.m.TimeoutSeconds > 0 {
-		n.Deadline = t.env.Now.Add(seconds(t.m.TimeoutSeconds))
+	if limit := t.timeout(s.Identity); limit > 0 {
+		n.Deadline = t.env.Now.Add(seconds(limit))
 		t.setTimer(timerExecution, n.Deadline)
 	}
 	t.emitEvent(Root, &history.Event{ID: s.LastEvent + 1, Previous: s.LastEvent, At: t.env.Now, Type: history.ExecutionRedriven,
 		Details: &history.Redrive{Count: s.RedriveCount + 1}}, &Note{Redriven: n})
 	t.d.Reply.Redriven = t.env.Now
-	var joins, ended []Addr
+	var joins, ended, runs []Addr
 	for _, a := range s.SortedFrames() {
 		f := s.Frames[a]
 		r := &Reopened{}
 		switch j := f.Await.Join; {
 		case f.Outcome != nil: // the history was full before its parent had its output
 			ended = append(ended, a)
+		case f.Await.Run != nil && f.Await.Run.Anew: // AWS: another run, for what would fail again
+			r.Anew = true
+			t.wake(a)
+		case f.Await.Run != nil:
+			runs = append(runs, a)
 		case j == nil:
 			r.Enter = f.State != "" && stateType(before, f) != stateType(t.m, f)
 			t.wake(a)
@@ -89,6 +94,9 @@ func (t *turn) redrive(in Redrive) {
 			joins = append(joins, a)
 		}
 		t.note(a, Note{Reopened: r})
+	}
+	for _, a := range runs {
+		t.remap(a, s.Frames[a])
 	}
 	for _, a := range ended {
 		if f := s.Frames[a]; !s.Closed() && f != nil && f.Outcome != nil && a != Root {

@@ -42,6 +42,9 @@ type Identity struct {
 	Parent      string             `json:"parent,omitempty"` // the execution on whose behalf it was started
 	TraceHeader string             `json:"trace,omitempty"`
 	TestCase    string             `json:"testCase,omitempty"` // of mocked results; "" for all that is real
+
+	MapRun string `json:"mapRun,omitempty"` // the map run that it is a child of
+	Child  int64  `json:"child,omitempty"`  // its number there, from 0
 }
 
 // Snapshot is all that is known of an execution after a record. It changes through Apply only.
@@ -125,10 +128,11 @@ type Await struct {
 	Until time.Time `json:"until,omitzero"` // a Wait state ends
 	Again time.Time `json:"again,omitzero"` // a retry begins
 	Join  *Join     `json:"join,omitempty"`
+	Run   *RunRef   `json:"run,omitempty"`
 }
 
 func (a Await) none() bool {
-	return a.Task == 0 && a.Until.IsZero() && a.Again.IsZero() && a.Join == nil
+	return a.Task == 0 && a.Until.IsZero() && a.Again.IsZero() && a.Join == nil && a.Run == nil
 }
 
 // Join waits for branches or iterations.
