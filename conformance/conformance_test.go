@@ -32,18 +32,12 @@ func later(c *Case) string {
 	text := dump(map[string]any{"d": c.Definition, "setup": c.Setup, "area": c.Area})
 	for _, s := range c.Steps {
 		text += s.Operation + dump(s.Params)
-		if strings.Contains(s.Operation, "MapRun") {
-			return "Map Runs"
-		}
 	}
 	for _, s := range c.Setup {
 		text += dump(s.Params)
 	}
-	switch {
-	case strings.Contains(text, "JSONata"):
+	if strings.Contains(text, "JSONata") {
 		return "JSONata"
-	case strings.Contains(text, "DISTRIBUTED") || strings.Contains(text, "ItemReader") || strings.Contains(text, "ToleratedFailure"):
-		return "Distributed Map"
 	}
 	return ""
 }

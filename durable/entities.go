@@ -182,27 +182,28 @@ func (e *Entities[S, I, F, C]) View(ctx context.Context, id store.ID, f func(*S)
 }
 
 // Recorded is what one input brought about.
-type Recorded[F any] struct {
-	Number uint64
-	Input  string
-	At     time.Time
-	By     identity.Principal
-	Facts  []F
+type Recorded[F, C any] struct {
+	Number   uint64
+	Input    string
+	At       time.Time
+	By       identity.Principal
+	Facts    []F
+	Commands []C
 }
 
 // Records yields the entity's committed records in order, from the first with a number greater than after.
-func (e *Entities[S, I, F, C]) Records(ctx context.Context, id store.ID, after uint64) iter.Seq2[Recorded[F], error] {
-	return func(yield func(Recorded[F], error) bool) {
+func (e *Entities[S, I, F, C]) Records(ctx context.Context, id store.ID, after uint64) iter.Seq2[Recorded[F, C], error] {
+	return func(yield func(Recorded[F, C], error) bool) {
 		for r, err := range e.loop.cfg.Store.Journal(ctx, id, after) {
 			var b body[F, C]
 			if err == nil {
 				err = decode(r.Body, r.Version, &b)
 			}
 			if err != nil {
-				yield(Recorded[F]{}, fmt.Errorf("%s: record %d: %w", id, r.Number, err))
+				yield(Recorded[F, C]{}, fmt.Errorf("%s: record %d: %w", id, r.Number, err))
 				return
 			}
-			out := Recorded[F]{Number: r.Number, Input: r.Input, At: r.At, Facts: b.Facts}
+			out := Recorded[F, C]{Number: r.Number, Input: r.Input, At: r.At, Facts: b.Facts, Commands: b.Commands}
 			if b.By != nil {
 				out.By = *b.By
 			}

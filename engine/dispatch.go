@@ -8,6 +8,7 @@ import (
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/maprun"
 	"github.com/mayfly-run/mayfly/store"
 )
 
@@ -21,6 +22,12 @@ func (e *Engine) dispatch(ctx context.Context, id store.ID, key string, c execut
 		return e.startTask(ctx, id, key, *c.Start)
 	case c.Cancel != nil:
 		return nil, e.cancelTask(ctx, id, key, *c.Cancel)
+	case c.Map != nil:
+		return nil, e.runs.create(ctx, id, *c.Map)
+	case c.StopMap != nil:
+		return nil, e.runs.tell(ctx, c.StopMap.Run, maprun.Input{Stop: &maprun.Stop{}})
+	case c.RedriveMap != nil:
+		return nil, e.runs.redrive(ctx, id, *c.RedriveMap)
 	}
 	return nil, fmt.Errorf("command of %s is of no known kind", id)
 }

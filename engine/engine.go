@@ -19,6 +19,7 @@ import (
 	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
+	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
@@ -48,6 +49,9 @@ type Config struct {
 	Changed func(s *execution.Snapshot, ev *history.Event) []durable.Send
 	// Observe is told of the committed facts of every execution, in order; it must not block. nil: nobody.
 	Observe func(s *execution.Snapshot, facts []execution.Fact)
+	// Calls read the items of Distributed Maps and write their results. nil: only what a state's input holds can be mapped
+	// over.
+	Calls awscall.Caller
 }
 
 // Engine runs executions. Make it with New before the loops start; call Start after they have, and Stop before they stop.
@@ -56,6 +60,7 @@ type Engine struct {
 	core     execution.Core
 	standard *entities
 	express  *entities
+	runs     *mapRuns
 	key      []byte // of task tokens
 
 	mu         sync.Mutex
@@ -107,6 +112,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.core = execution.Core{Limits: cfg.Limits, Machine: e.machine, Token: e.token, Activity: e.hasActivity}
 	e.standard = durable.Register(cfg.Loop, e.kind())
+	e.runs = newMapRuns(e)
 	if cfg.ExpressLoop != nil {
 		e.express = durable.Register(cfg.ExpressLoop, e.kind())
 	}
@@ -118,6 +124,7 @@ func (e *Engine) Start(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
+	e.runs.start()
 	for _, open := range e.polls {
 		for _, p := range open {
 			e.arm(p, 0)
@@ -139,6 +146,17 @@ func (e *Engine) Stop() {
 	clear(e.polls)
 	e.mu.Unlock()
 	e.polling.Wait()
+}
+
+// begin says whether work in the background may begin; if so, polling.Done ends it.
+func (e *Engine) begin() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return false
+	}
+	e.polling.Add(1)
+	return true
 }
 
 // Execution is a request to start one.
@@ -279,6 +297,8 @@ type Row struct {
 	VersionARN string           `json:"versionArn,omitempty"`
 	AliasARN   string           `json:"aliasArn,omitempty"`
 	Parent     string           `json:"parent,omitempty"`
+	MapRun     string           `json:"mapRun,omitempty"`
+	Child      int64            `json:"child,omitempty"` // its number there
 	Status     execution.Status `json:"status"`
 	Started    time.Time        `json:"started"`
 	Stopped    time.Time        `json:"stopped,omitzero"`

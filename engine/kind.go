@@ -109,14 +109,18 @@ func project(id store.ID, s *execution.Snapshot, facts []execution.Fact) []store
 	}
 	x := s.Identity
 	value, err := json.Marshal(Row{ARN: x.ARN, Name: x.Name, MachineARN: x.MachineARN, VersionARN: x.VersionARN, AliasARN: x.AliasARN,
-		Parent: x.Parent, Status: s.Status, Started: s.Started, Stopped: s.Stopped,
+		Parent: x.Parent, MapRun: x.MapRun, Child: x.Child, Status: s.Status, Started: s.Started, Stopped: s.Stopped,
 		Redrives: s.RedriveCount, Redriven: s.RedriveDate})
 	if err != nil {
 		panic(fmt.Sprintf("row of %s: %v", id, err)) // strings and times always encode
 	}
 	c := store.RowChange{Key: store.Key{Account: field(x.ARN, 4), Region: field(x.ARN, 3), Service: "states", Kind: Kind, ID: x.ARN}, Value: value}
 	started := sortable(s.Started)
-	for _, arn := range []string{x.MachineARN, x.VersionARN, x.AliasARN} {
+	lists := []string{x.MachineARN, x.VersionARN, x.AliasARN}
+	if x.MapRun != "" { // AWS: a child is listed with its map run only
+		lists = []string{x.MapRun}
+	}
+	for _, arn := range lists {
 		if arn != "" {
 			c.Index = append(c.Index, store.IndexEntry{Name: byMachine, Sort: arn + " " + started},
 				store.IndexEntry{Name: byStatus, Sort: arn + " " + string(s.Status) + " " + started})
@@ -134,6 +138,7 @@ func (e *Engine) committed(id store.ID, s *execution.Snapshot, facts []execution
 	}
 	arn := s.Identity.ARN
 	ended := false
+	defer func() { e.runs.committed(s, facts) }()
 	for _, f := range facts {
 		if n := f.Note; n != nil {
 			switch {
