@@ -195,7 +195,7 @@ func (m *mapRuns) create(ctx context.Context, parent store.ID, c execution.Start
 		machine, _, _ := strings.Cut(x.MachineARN, "/") // of a child: the machine that it belongs to
 		name, _, _ := strings.Cut(x.MachineName, "/")
 		spec.Child = execution.Identity{Express: c.Express, MachineARN: machine + "/" + c.Label, MachineName: name + "/" + c.Label,
-			RoleARN: x.RoleARN, Digest: x.Digest, Region: x.Region, By: x.By, Parent: x.ARN, MapRun: c.Run}
+			RoleARN: x.RoleARN, Digest: x.Digest, Region: x.Region, By: x.By, Parent: x.ARN, MapRun: c.Run, TestCase: x.TestCase}
 	})
 	if err != nil {
 		return err
