@@ -40,10 +40,12 @@ var arrows = map[string][]string{
 	"services":                {"durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
 	"services/states":         {"engine", "execution", "history", "asl", "store", "internal/jsonvalue", "internal/awscall", "internal/awsapi/...", "internal/metrics"},
 	"services/emr":            {"spark", "internal/proc", "durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
-	"services/emr/cluster":    {"durable", "internal/awsapi/..."},
+	"services/emr/cluster":    {"durable", "internal/awsapi/...", "services/emr/host"},
+	"services/emr/host":       {},
 	"services/cloudformation": {"durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
 	"services/lambda/sandbox": {},
 	"spark":                   {"internal/proc"},
+	"spark/sparktest":         {"spark"},
 	"pipelines/emr":           {"pipelines/emr/..."},
 	"pipelines/emr/functions": {"internal/awscall", "internal/awsapi"}, // the functions are AWS clients, and nothing of Mayfly's
 	"conformance":             {"internal/jsonvalue"},

@@ -27,6 +27,7 @@ type Config struct {
 	Workers  int    // worker processes
 	Cores    int    // of each worker
 	MemoryMB int    // of each worker
+	DriverMB int    // the most that the heap of a driver may have; half of the machine's memory when 0
 	// Storage is where s3://, s3a:// and s3n:// lead; nil: nowhere.
 	Storage *Storage
 	// Defaults are further lines of spark-defaults.conf; they win over Mayfly's own, except for the master.
@@ -46,19 +47,39 @@ type Cluster struct {
 	URL     string // spark://127.0.0.1:PORT
 	WebUI   string // http://127.0.0.1:PORT; /json/ tells its state
 
-	master  *proc.Process
+	master *proc.Process
+	closed chan struct{}
+	once   sync.Once
+
+	mu      sync.Mutex
+	kept    *kept
 	workers []*proc.Process
-	dead    chan struct{}
-	once    sync.Once
-	why     error
+	changed chan struct{} // closed, and made anew, when a daemon has ended or was replaced
 }
 
 // kept is what stands in cluster.json.
 type kept struct {
-	Config  Config
-	Install Installation
-	Secret  string
-	URL     string
+	Config      Config
+	Install     Installation
+	Secret      string
+	URL         string
+	Generations []int `json:",omitempty"` // how often each worker was replaced; empty: never
+}
+
+// generation is how often a worker was replaced.
+func (k *kept) generation(worker int) int {
+	if worker < len(k.Generations) {
+		return k.Generations[worker]
+	}
+	return 0
+}
+
+// workerName is the folder of a worker's process.
+func workerName(worker, generation int) string {
+	if generation == 0 {
+		return fmt.Sprintf("worker-%d", worker)
+	}
+	return fmt.Sprintf("worker-%d-%d", worker, generation)
 }
 
 const clusterFile = "cluster.json"
@@ -66,9 +87,6 @@ const clusterFile = "cluster.json"
 // Launch starts the cluster and returns when every worker has registered. On a folder in which a cluster was started
 // before, it adopts what lives there. The processes outlive the caller; Stop ends them.
 func Launch(ctx context.Context, in *Installation, cfg Config) (*Cluster, error) {
-	if cfg.Workers < 1 || cfg.Cores < 1 || cfg.MemoryMB < 512 {
-		return nil, fmt.Errorf("a cluster of %d workers with %d cores and %d MiB cannot run", cfg.Workers, cfg.Cores, cfg.MemoryMB)
-	}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "local"), 0o700); err != nil {
 		return nil, err
 	}
@@ -79,6 +97,9 @@ func Launch(ctx context.Context, in *Installation, cfg Config) (*Cluster, error)
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	} else {
+		if cfg.Workers < 1 || cfg.Cores < 1 || cfg.MemoryMB < 512 {
+			return nil, fmt.Errorf("a cluster of %d workers with %d cores and %d MiB cannot run", cfg.Workers, cfg.Cores, cfg.MemoryMB)
+		}
 		secret := make([]byte, 24)
 		rand.Read(secret)
 		k.Secret = hex.EncodeToString(secret)
@@ -86,60 +107,120 @@ func Launch(ctx context.Context, in *Installation, cfg Config) (*Cluster, error)
 			return nil, err
 		}
 	}
-	c := &Cluster{Install: &k.Install, Config: k.Config, dead: make(chan struct{})}
+	c := &Cluster{Install: &k.Install, Config: k.Config, kept: &k, closed: make(chan struct{}), changed: make(chan struct{})}
 	c.Install.training = in.training
-	if err := c.launch(ctx, &k); err != nil {
+	if err := c.launch(ctx); err != nil {
 		c.Close()
 		return nil, err
 	}
-	go c.watch()
 	return c, nil
 }
 
-func (c *Cluster) launch(ctx context.Context, k *kept) error {
-	in, dir := c.Install, c.Config.Dir
-	daemon := func(name, role, class string, args ...string) (*proc.Process, error) {
-		opts := []string{"-Dlog4j2.configurationFile=" + filepath.Join(dir, "conf", "log4j2-daemon.properties"), class,
-			"--properties-file", filepath.Join(dir, "conf", "daemon.conf"), "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"}
-		cmd := append(in.java(role, "256m", opts...), args...)
-		home := filepath.Join(dir, name)
-		env := append(in.env(), "PATH=/usr/local/bin:/usr/bin:/bin", "HOME="+home, "SPARK_LOCAL_DIRS="+filepath.Join(dir, "local"))
-		return proc.Start(proc.Spec{Dir: home, Args: cmd, Env: env})
-	}
-	var err error
-	if c.master, err = daemon("master", "master", "org.apache.spark.deploy.master.Master"); err != nil {
+func (c *Cluster) launch(ctx context.Context) (err error) {
+	if c.master, err = c.daemon("master", "master", "org.apache.spark.deploy.master.Master"); err != nil {
 		return err
 	}
+	go c.tell(c.master)
 	// Workers that find no listener wait ten seconds before they try again, so they start when the master listens.
-	found, err := c.await(ctx, c.master, "master", startedMaster)
-	if err != nil {
+	if c.URL, err = c.await(ctx, c.master, "master", startedMaster); err != nil {
 		return err
 	}
-	c.URL = found
 	for i := range c.Config.Workers {
-		name := fmt.Sprintf("worker-%d", i)
-		w, err := daemon(name, "worker", "org.apache.spark.deploy.worker.Worker",
-			"--cores", fmt.Sprint(c.Config.Cores), "--memory", fmt.Sprintf("%dM", c.Config.MemoryMB),
-			"--work-dir", filepath.Join(dir, name, "work"), c.URL)
+		w, err := c.worker(i, c.kept.generation(i))
 		if err != nil {
 			return err
 		}
 		c.workers = append(c.workers, w)
 	}
-	if k.URL != c.URL {
-		k.URL = c.URL
-		if err := writeFiles(k); err != nil {
+	if c.kept.URL != c.URL {
+		c.kept.URL = c.URL
+		if err := writeFiles(c.kept); err != nil {
 			return err
 		}
 	}
 	for i, w := range c.workers {
-		if _, err := c.await(ctx, w, fmt.Sprintf("worker-%d", i), registered); err != nil {
-			return err
+		name := workerName(i, c.kept.generation(i))
+		if _, err := c.await(ctx, w, name, registered); err != nil {
+			// One that had registered and has ended since, and one that came in another's place, are losses that Lost tells.
+			if _, ended := w.Status(); !ended || c.kept.generation(i) == 0 && !c.said(name, registered) {
+				return err
+			}
 		}
 	}
 	port, err := c.await(ctx, c.master, "master", startedUI)
 	c.WebUI = "http://127.0.0.1:" + port
 	return err
+}
+
+// daemon starts a daemon of the cluster, or opens the one that was started before.
+func (c *Cluster) daemon(name, role, class string, args ...string) (*proc.Process, error) {
+	in, dir := c.Install, c.Config.Dir
+	opts := []string{"-Dlog4j2.configurationFile=" + filepath.Join(dir, "conf", "log4j2-daemon.properties"), class,
+		"--properties-file", filepath.Join(dir, "conf", "daemon.conf"), "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"}
+	cmd := append(in.java(role, "256m", opts...), args...)
+	home := filepath.Join(dir, name)
+	env := append(in.env(), "PATH=/usr/local/bin:/usr/bin:/bin", "HOME="+home, "SPARK_LOCAL_DIRS="+filepath.Join(dir, "local"))
+	return proc.Start(proc.Spec{Dir: home, Args: cmd, Env: env})
+}
+
+func (c *Cluster) worker(n, generation int) (*proc.Process, error) {
+	name := workerName(n, generation)
+	p, err := c.daemon(name, "worker", "org.apache.spark.deploy.worker.Worker",
+		"--cores", fmt.Sprint(c.Config.Cores), "--memory", fmt.Sprintf("%dM", c.Config.MemoryMB),
+		"--work-dir", filepath.Join(c.Config.Dir, name, "work"), c.URL)
+	if err == nil {
+		go c.tell(p)
+	}
+	return p, err
+}
+
+// Replace starts a worker's next process, which is the given generation of it, and returns when it has registered. It can
+// be repeated.
+func (c *Cluster) Replace(ctx context.Context, worker, generation int) error {
+	c.mu.Lock()
+	err := c.replace(worker, generation)
+	var p *proc.Process
+	if err == nil {
+		p = c.workers[worker]
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	_, err = c.await(ctx, p, workerName(worker, generation), registered)
+	return err
+}
+
+func (c *Cluster) replace(worker, generation int) error {
+	switch now := c.kept.generation(worker); {
+	case worker < 0 || worker >= len(c.workers) || generation < now:
+		return fmt.Errorf("Spark's worker %d cannot be replaced by generation %d: it is at %d", worker, generation, now)
+	case generation == now:
+		return nil
+	}
+	k := *c.kept
+	k.Generations = make([]int, len(c.workers))
+	copy(k.Generations, c.kept.Generations)
+	k.Generations[worker] = generation
+	p, err := c.worker(worker, generation)
+	if err != nil {
+		return err
+	}
+	if err := writeFiles(&k); err != nil {
+		p.Close()
+		return err
+	}
+	c.workers[worker].Close()
+	c.kept, c.workers[worker] = &k, p
+	c.poke()
+	return nil
+}
+
+// WorkerDir is the folder of a worker's process as it is now: its log is stderr, its executors are in work.
+func (c *Cluster) WorkerDir(worker int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return filepath.Join(c.Config.Dir, workerName(worker, c.kept.generation(worker)))
 }
 
 var (
@@ -179,52 +260,89 @@ func (c *Cluster) await(ctx context.Context, p *proc.Process, name string, sign 
 	}
 }
 
-// watch closes Dead when the master, or every worker, has ended.
-func (c *Cluster) watch() {
-	workers := make(chan struct{})
-	go func() {
-		for _, w := range c.workers {
-			select {
-			case <-w.Done():
-			case <-c.dead:
-				return
-			}
-		}
-		close(workers)
-	}()
+// said looks for a sign in a daemon's log.
+func (c *Cluster) said(name string, sign *regexp.Regexp) bool {
+	b, err := os.ReadFile(filepath.Join(c.Config.Dir, name, "stderr"))
+	return err == nil && sign.Match(b)
+}
+
+// tell wakes Lost when a daemon ends.
+func (c *Cluster) tell(p *proc.Process) {
 	select {
-	case <-c.master.Done():
-		s, _ := c.master.Status()
-		c.die(fmt.Errorf("Spark's master ended: %v", s))
-	case <-workers:
-		c.die(errors.New("all of Spark's workers ended"))
-	case <-c.dead:
+	case <-p.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.poke()
+	case <-c.closed:
 	}
 }
 
-func (c *Cluster) die(why error) { c.once.Do(func() { c.why = why; close(c.dead) }) }
+func (c *Cluster) poke() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
 
-// Dead is closed when the cluster can run nothing any more, or was closed.
-func (c *Cluster) Dead() <-chan struct{} { return c.dead }
+// Loss is the end of a daemon.
+type Loss struct {
+	Worker     int // Master for the master
+	Generation int // of the worker
+	Message    string
+}
 
-// Err says why Dead is closed.
-func (c *Cluster) Err() error {
-	select {
-	case <-c.dead:
-		return c.why
-	default:
-		return nil
+// Master stands for the master where a worker's number may stand.
+const Master = -1
+
+// Lost returns when the master has ended, or a worker that is at least of the given generation (from 0 where none is
+// given). After Close the error is os.ErrClosed.
+func (c *Cluster) Lost(ctx context.Context, generations []int) (Loss, error) {
+	for {
+		c.mu.Lock()
+		loss, found := c.lost(generations)
+		changed := c.changed
+		c.mu.Unlock()
+		select {
+		case <-c.closed:
+			return Loss{}, os.ErrClosed
+		default:
+		}
+		if found {
+			return loss, nil
+		}
+		select {
+		case <-changed:
+		case <-c.closed:
+			return Loss{}, os.ErrClosed
+		case <-ctx.Done():
+			return Loss{}, context.Cause(ctx)
+		}
 	}
+}
+
+func (c *Cluster) lost(generations []int) (Loss, bool) {
+	if s, ended := c.master.Status(); ended {
+		return Loss{Master, 0, fmt.Sprintf("Spark's master ended: %v", s)}, true
+	}
+	for i, w := range c.workers {
+		generation := c.kept.generation(i)
+		if s, ended := w.Status(); ended && (i >= len(generations) || generation >= generations[i]) {
+			return Loss{i, generation, fmt.Sprintf("Spark's %s ended: %v", workerName(i, generation), s)}, true
+		}
+	}
+	return Loss{}, false
 }
 
 // Close stops watching; the processes go on.
 func (c *Cluster) Close() {
-	c.die(os.ErrClosed)
-	for _, p := range append(slices.Clone(c.workers), c.master) {
-		if p != nil {
-			p.Close()
+	c.once.Do(func() {
+		close(c.closed)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, p := range append(slices.Clone(c.workers), c.master) {
+			if p != nil {
+				p.Close()
+			}
 		}
-	}
+	})
 }
 
 // Stop ends every daemon of the cluster that was launched in dir, whoever launched it, and removes what only they

@@ -103,7 +103,9 @@ func TestCluster(t *testing.T) {
 	if err := spark.Stop(t.Context(), cfg.Dir, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	<-c.Dead()
+	if loss, err := c.Lost(t.Context(), nil); err != nil || loss.Worker != spark.Master {
+		t.Errorf("after the end: %+v %v", loss, err)
+	}
 	t.Logf("stopped after %v", clock.System{}.Now().Sub(begin))
 	if _, err := spark.Launch(t.Context(), in, cfg); err == nil || !strings.Contains(err.Error(), "master ended") {
 		t.Errorf("a stopped cluster was launched again: %v", err)

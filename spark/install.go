@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -221,18 +220,4 @@ func (i *Installation) Check(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// Budget is what one cluster may use of this machine.
-type Budget struct{ Workers, Cores, MemoryMB int }
-
-// BudgetFor divides this machine's cores and memory for a cluster of so many worker nodes: one worker process per node
-// while there are cores for it, and fewer processes than nodes when there are not.
-func BudgetFor(nodes int) Budget {
-	return budget(nodes, runtime.NumCPU(), hostMemoryMB())
-}
-
-func budget(nodes, cores, memoryMB int) Budget {
-	workers := max(1, min(nodes, cores, memoryMB/4/1024))
-	return Budget{Workers: workers, Cores: max(1, cores/workers), MemoryMB: max(1024, min(8192, memoryMB/4/workers))}
 }

@@ -95,24 +95,6 @@ func linkTo(t *testing.T, names ...string) string {
 	return dir
 }
 
-func TestBudget(t *testing.T) {
-	for _, c := range []struct {
-		nodes, cores, memory int
-		want                 Budget
-	}{
-		{2, 2, 24 << 10, Budget{2, 1, 3072}},
-		{1, 2, 24 << 10, Budget{1, 2, 6144}},
-		{20, 2, 24 << 10, Budget{2, 1, 3072}},
-		{0, 8, 16 << 10, Budget{1, 8, 4096}},
-		{3, 8, 64 << 10, Budget{3, 2, 5461}},
-		{4, 8, 4 << 10, Budget{1, 8, 1024}},
-	} {
-		if got := budget(c.nodes, c.cores, c.memory); got != c.want {
-			t.Errorf("%d nodes, %d cores, %d MiB: %+v, want %+v", c.nodes, c.cores, c.memory, got, c.want)
-		}
-	}
-}
-
 func TestKeepJars(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "jars")
 	sums := map[string]string{

@@ -170,6 +170,9 @@ func installCommand(what string) string {
 	return table["apt"][what]
 }
 
+// Machine is how many cores this process may use, and how much memory in MiB.
+func Machine() (cores, memoryMB int) { return runtime.NumCPU(), hostMemoryMB() }
+
 func firstLine(b []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
 	return strings.TrimSpace(line)

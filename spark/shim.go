@@ -69,7 +69,7 @@ func Describe(dir string) (*Cluster, error) {
 	if err := json.Unmarshal(b, &k); err != nil {
 		return nil, fmt.Errorf("%s: %w", clusterFile, err)
 	}
-	return &Cluster{Install: &k.Install, Config: k.Config, URL: k.URL, dead: make(chan struct{})}, nil
+	return &Cluster{Install: &k.Install, Config: k.Config, URL: k.URL}, nil
 }
 
 // Program is the command for one of the Shims.

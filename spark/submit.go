@@ -248,7 +248,15 @@ func Rewrite(args []string, t Target) (*Submission, error) {
 	return s, nil
 }
 
-// megabytes reads Java's sizes: 512m, 1g, 1024k, 2T; a bare number counts bytes.
+// Megabytes reads Java's sizes: 512m, 1g, 1024k, 2T; a bare number counts bytes.
+func Megabytes(size string) (int, error) {
+	mb, err := megabytes(size)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no size such as 12g", size)
+	}
+	return mb, nil
+}
+
 func megabytes(s string) (int, error) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	s = strings.TrimSuffix(s, "b")
@@ -281,8 +289,12 @@ type Command struct {
 
 // Target is the cluster as Rewrite sees it.
 func (c *Cluster) Target() Target {
-	return Target{Master: c.URL, Workers: c.Config.Workers, Cores: c.Config.Cores, MemoryMB: c.Config.MemoryMB,
-		DriverMemoryMB: max(1024, hostMemoryMB()/2)}
+	driver := c.Config.DriverMB
+	if driver == 0 {
+		_, memory := Machine()
+		driver = max(1024, memory/2)
+	}
+	return Target{Master: c.URL, Workers: c.Config.Workers, Cores: c.Config.Cores, MemoryMB: c.Config.MemoryMB, DriverMemoryMB: driver}
 }
 
 // Driver is the command for the arguments of a spark-submit: the driver itself, in client mode.

@@ -126,11 +126,18 @@ func TestSettings(t *testing.T) {
 	none := func(string) string { return "" }
 	for text, part := range map[string]string{
 		"nonsense: 1": `no setting is named "nonsense"`, "log-level: loud": "none of", "listen: [1]": "not a plain value",
+		"cores: many": `setting cores: "many" is no number`, "memory: 12 apples": `setting memory: "12 apples" is no size such as 12g`,
+		"memory: 1g": "setting memory: the smallest cluster needs 2560 MiB, and 1g is 1024",
 	} {
 		os.WriteFile(file, []byte(text), 0o600)
 		if _, _, err := Load(nil, none, file, true); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+	if s, _, err := Load(map[string]string{"cores": "3", "memory": "4g"}, none, "", false); err != nil {
+		t.Error(err)
+	} else if b, err := s.Budget(); err != nil || b.Cores != 3 || b.MemoryMB != 4096 {
+		t.Errorf("budget %+v %v", b, err)
 	}
 	if _, _, err := Load(nil, none, file+".none", true); err == nil {
 		t.Error("a settings file that must be there was not missed")

@@ -77,9 +77,13 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys,
 		DataDir: s.settings.DataDir, Endpoint: s.Endpoint, Python: s.python(),
 	})
+	budget, err := s.settings.Budget()
+	if err != nil {
+		return nil, err
+	}
 	clusters := emr.New(emr.Config{
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys, Wake: p.wake,
-		DataDir: s.settings.DataDir, Endpoint: s.Endpoint, Custody: p.clusterBooked,
+		DataDir: s.settings.DataDir, Endpoint: s.Endpoint, Custody: p.clusterBooked, Budget: budget,
 		Spark: func() (*spark.Installation, error) { return spark.Find(s.spark()) },
 	})
 	stacks := cloudformation.New(cloudformation.Config{

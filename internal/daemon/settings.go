@@ -7,9 +7,14 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/mayfly-run/mayfly/services/emr"
+	"github.com/mayfly-run/mayfly/services/emr/host"
+	"github.com/mayfly-run/mayfly/spark"
 )
 
 // Settings are all that can be configured. Each has one name: --data-dir, MAYFLY_DATA_DIR and data-dir in the file are the
@@ -25,11 +30,36 @@ type Settings struct {
 	SMTPFrom       string `name:"smtp-from" help:"sender of mail"`
 	PlainHTTP      string `name:"plain-http" default:"loopback" oneof:"none,loopback,all" help:"where HTTP tasks may go without https: nowhere, as on AWS, to this machine, or everywhere"`
 	CacheDir       string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
+	Cores          string `name:"cores" help:"cores that all clusters together may have; four times the machine's by default, since clusters that wait use none"`
+	Memory         string `name:"memory" help:"memory that all clusters together may have, such as 12g; three quarters of the machine's by default"`
 	SparkVersion   string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
 	SparkHome      string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
 	Remote         string `name:"remote" help:"services, by signing name and with commas between, whose calls go to AWS itself, e.g. dynamodb,glue; they are signed with this machine's AWS credentials"`
 	RemoteEndpoint string `name:"remote-endpoint" help:"base URL that those calls go to instead of AWS's own endpoints"`
 	MockConfig     string `name:"mock-config" help:"file of mocked results in the form of Step Functions Local; executions started as ARN#TestCase use them"`
+}
+
+// Budget is what clusters may have of this machine: the defaults of package emr where nothing is set.
+func (s Settings) Budget() (host.Budget, error) {
+	b := emr.DefaultBudget()
+	if s.Cores != "" {
+		n, err := strconv.Atoi(s.Cores)
+		if err != nil || n < 1 || n > 1<<16 {
+			return b, fmt.Errorf("setting cores: %q is no number from 1 to 65536", s.Cores)
+		}
+		b.Cores = n
+	}
+	if s.Memory != "" {
+		mb, err := spark.Megabytes(s.Memory)
+		if err != nil {
+			return b, fmt.Errorf("setting memory: %w", err)
+		}
+		if least := host.Least().MemoryMB; mb < least {
+			return b, fmt.Errorf("setting memory: the smallest cluster needs %d MiB, and %s is %d", least, s.Memory, mb)
+		}
+		b.MemoryMB = mb
+	}
+	return b, nil
 }
 
 // Setting is one setting as it is in force.
@@ -104,6 +134,9 @@ func Load(flags map[string]string, getenv func(string) string, file string, must
 			}
 		}
 		inForce = append(inForce, in)
+	}
+	if _, err := s.Budget(); err != nil {
+		bad = append(bad, err)
 	}
 	for name := range kept {
 		bad = append(bad, fmt.Errorf("%s: no setting is named %q; mayfly config lists them", file, name))

@@ -229,7 +229,34 @@ func running(st *cluster.State, g cluster.Group) *int64 {
 	if _, state := nodeState(st); state != "RUNNING" {
 		return awsapi.Ptr(int64(0))
 	}
-	return awsapi.Ptr(int64(len(g.Instances)))
+	n := int64(0)
+	for _, i := range g.Instances {
+		if i.State == "" || i.State == cluster.Running {
+			n++
+		}
+	}
+	return &n
+}
+
+// instanceStatus is the state of one node: its own where it replaces another or is gone, else the one that all have.
+func instanceStatus(st *cluster.State, i cluster.Instance) *emrapi.InstanceStatus {
+	_, state := nodeState(st)
+	created, ready, end := st.Created, st.Ready, st.End
+	if i.State != "" && !(st.Ended() && i.End.IsZero()) {
+		state = i.State
+	}
+	if !i.Created.IsZero() {
+		created, ready = i.Created, i.Ready
+	}
+	if !i.End.IsZero() {
+		end = i.End
+	}
+	reason := &emrapi.InstanceStateChangeReason{Code: optional(i.Code), Message: optional(i.Message)}
+	if st.Ended() && i.Code == "" {
+		reason = &emrapi.InstanceStateChangeReason{Code: awsapi.Ptr("CLUSTER_TERMINATED"), Message: awsapi.Ptr("Instance was terminated.")}
+	}
+	return &emrapi.InstanceStatus{State: &state, StateChangeReason: reason,
+		Timeline: &emrapi.InstanceTimeline{CreationDateTime: when(created), ReadyDateTime: when(ready), EndDateTime: when(end)}}
 }
 
 // ListInstanceGroups lists the groups of a cluster that was made of groups.
@@ -302,26 +329,26 @@ func (s *Service) ListInstanceFleets(ctx context.Context, in *emrapi.ListInstanc
 	return out, err
 }
 
-// ListInstances lists the nodes.
+// ListInstances lists the nodes, also those that were replaced.
 func (s *Service) ListInstances(ctx context.Context, in *emrapi.ListInstancesInput) (*emrapi.ListInstancesOutput, error) {
 	var all []emrapi.Instance
+	known := in.InstanceGroupId == nil
 	err := s.view(ctx, in.ClusterId, notValid, func(st *cluster.State) {
-		_, state := nodeState(st)
-		if len(in.InstanceStates) > 0 && !slices.Contains(in.InstanceStates, state) {
-			return
-		}
 		for _, g := range st.Spec.Groups {
+			known = known || *in.InstanceGroupId == g.ID
 			if in.InstanceGroupId != nil && *in.InstanceGroupId != g.ID || in.InstanceFleetId != nil && *in.InstanceFleetId != g.ID ||
 				in.InstanceFleetType != nil && *in.InstanceFleetType != g.Role ||
 				len(in.InstanceGroupTypes) > 0 && !slices.Contains(in.InstanceGroupTypes, g.Role) {
 				continue
 			}
-			for _, i := range g.Instances {
+			for _, i := range slices.Concat(g.Instances, g.Gone) {
 				one := emrapi.Instance{
 					Id: awsapi.Ptr(i.ID), Ec2InstanceId: awsapi.Ptr(i.EC2ID), PublicDnsName: awsapi.Ptr("localhost"), PublicIpAddress: awsapi.Ptr(i.IP),
 					PrivateDnsName: awsapi.Ptr("localhost"), PrivateIpAddress: awsapi.Ptr(i.IP), Market: awsapi.Ptr(g.Market), InstanceType: awsapi.Ptr(g.Type),
-					Status: &emrapi.InstanceStatus{State: awsapi.Ptr(state), StateChangeReason: &emrapi.InstanceStateChangeReason{},
-						Timeline: &emrapi.InstanceTimeline{CreationDateTime: when(st.Created), ReadyDateTime: when(st.Ready), EndDateTime: when(st.End)}},
+					Status: instanceStatus(st, i),
+				}
+				if len(in.InstanceStates) > 0 && !slices.Contains(in.InstanceStates, *one.Status.State) {
+					continue
 				}
 				if st.Spec.Fleets {
 					one.InstanceFleetId = awsapi.Ptr(g.ID)
@@ -332,6 +359,9 @@ func (s *Service) ListInstances(ctx context.Context, in *emrapi.ListInstancesInp
 			}
 		}
 	})
+	if err == nil && !known {
+		err = invalid("Instance group id '%s' is not valid.", *in.InstanceGroupId)
+	}
 	if err != nil {
 		return nil, err
 	}

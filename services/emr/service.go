@@ -17,6 +17,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/internal/wake"
 	"github.com/mayfly-run/mayfly/services/emr/cluster"
+	"github.com/mayfly-run/mayfly/services/emr/host"
 	"github.com/mayfly-run/mayfly/spark"
 	"github.com/mayfly-run/mayfly/store"
 )
@@ -36,11 +37,23 @@ type Config struct {
 	Custody func(Owned) []durable.Send
 	// Spark finds the installation when a cluster starts; spark.Find with default options when nil.
 	Spark func() (*spark.Installation, error)
+	// Budget is what all clusters together may use of this machine; DefaultBudget() when zero.
+	Budget host.Budget
+	// LogInterval is how often logs that grow are copied to LogUri; 30 s when zero.
+	LogInterval time.Duration
+}
+
+// DefaultBudget leaves a quarter of the memory to the rest of the machine. Cores are counted four times: the memory of a
+// cluster that waits for steps is taken, its cores are not.
+func DefaultBudget() host.Budget {
+	cores, memory := spark.Machine()
+	return host.Budget{Cores: 4 * cores, MemoryMB: memory / 4 * 3}
 }
 
 // Service serves EMR.
 type Service struct {
 	Config
+	host     *host.Host
 	clusters *durable.Entities[cluster.State, cluster.Input, cluster.Fact, cluster.Command]
 
 	mu   sync.Mutex
@@ -58,7 +71,14 @@ func New(cfg Config) *Service {
 	if cfg.Wake == nil {
 		cfg.Wake = &wake.Bus{}
 	}
-	s := &Service{Config: cfg, live: map[string]*live{}}
+	if cfg.Budget == (host.Budget{}) {
+		cfg.Budget = DefaultBudget()
+	}
+	if cfg.LogInterval <= 0 {
+		cfg.LogInterval = 30 * time.Second
+	}
+	cores, _ := spark.Machine()
+	s := &Service{Config: cfg, live: map[string]*live{}, host: host.New(cfg.Budget, cores)}
 	s.clusters = durable.Register(cfg.Loop, durable.Kind[cluster.State, cluster.Input, cluster.Fact, cluster.Command]{
 		Name:         kind,
 		Core:         cluster.Core{},
@@ -68,6 +88,7 @@ func New(cfg Config) *Service {
 		Sends:        s.sends,
 		Timer:        func(string) cluster.Input { return cluster.Input{IdleTimer: &struct{}{}} },
 		Committed:    s.committed,
+		Opened:       s.opened,
 		MarshalState: func(st *cluster.State) ([]byte, error) { return json.Marshal(st) },
 		UnmarshalState: func(_ store.ID, b []byte) (*cluster.State, error) {
 			st := &cluster.State{}
@@ -205,7 +226,10 @@ func project(_ store.ID, st *cluster.State, facts []cluster.Fact) []store.RowCha
 func (s *Service) committed(id store.ID, st *cluster.State, facts []cluster.Fact) {
 	for _, f := range facts {
 		switch {
-		case f.Created != nil || f.Moved != nil || f.Settings != nil:
+		case f.Created != nil || f.Moved != nil || f.Settings != nil || f.NodesLost != nil || f.WorkerUp != nil:
+			if st.Ended() {
+				s.host.Release(st.Spec.ID)
+			}
 			s.Wake.Changed(st.Spec.ID)
 		case f.StepMoved != nil:
 			s.Wake.Changed(st.Spec.ID + "/" + f.StepMoved.ID)

@@ -64,6 +64,8 @@ func installation(t *testing.T) *spark.Installation {
 
 // server is Mayfly with S3 and EMR only.
 type server struct {
+	change  []func(*emr.Config)
+	watched *wake.Bus
 	t       *testing.T
 	dir     string
 	port    string
@@ -76,7 +78,8 @@ type server struct {
 var caller = identity.Principal{Kind: identity.User, Account: gateway.DefaultAccount, Region: gateway.DefaultRegion, ARN: "arn:aws:iam::000000000000:root",
 	Execution: "arn:aws:states:us-east-1:000000000000:execution:m:e"}
 
-func start(t *testing.T, dir, listen string) *server {
+// start starts a server on the data in dir; change may turn its configuration.
+func start(t *testing.T, dir, listen string, change ...func(*emr.Config)) *server {
 	t.Helper()
 	s := &server{t: t, dir: dir}
 	var st store.Store
@@ -98,8 +101,12 @@ func start(t *testing.T, dir, listen string) *server {
 		t.Fatal(err)
 	}
 	s.port = listener.Addr().String()
-	s.emr = emr.New(emr.Config{Store: st, Loop: loop, Clock: clock.System{}, Log: log, Calls: s.gateway, Issuer: s.gateway.Keys, Wake: &s.bus,
-		DataDir: dir, Endpoint: func() string { return "http://" + s.port }})
+	cfg := emr.Config{Store: st, Loop: loop, Clock: clock.System{}, Log: log, Calls: s.gateway, Issuer: s.gateway.Keys, Wake: &s.bus,
+		DataDir: dir, Endpoint: func() string { return "http://" + s.port }}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s.emr = emr.New(cfg)
 	s.gateway.Register(objects.API(), s.emr.API())
 	s.gateway.Extra(emr.Prefix, s.emr.Handler())
 	if err := loop.Start(t.Context()); err != nil {
@@ -157,6 +164,13 @@ func (s *server) get(key string) string {
 	return string(b)
 }
 
+func (s *server) has(key string) bool {
+	s.t.Helper()
+	_, err := s.gateway.Invoke(s.t.Context(), awscall.Call{Principal: caller, Service: "s3", Operation: "HeadObject",
+		Input: awsapi.ToDocument(&s3api.HeadObjectInput{Bucket: "bucket", Key: key})})
+	return err == nil
+}
+
 // until waits for changes of ref until cond holds.
 func (s *server) until(ref string, cond func() bool) {
 	s.t.Helper()
@@ -167,7 +181,11 @@ func (s *server) until(ref string, cond func() bool) {
 		default:
 		}
 	}
-	defer s.bus.Watch(ref, poke)()
+	bus := &s.bus
+	if s.watched != nil {
+		bus = s.watched // of the server that was started anew
+	}
+	defer bus.Watch(ref, poke)()
 	for !cond() {
 		select {
 		case <-changed:
@@ -414,64 +432,6 @@ func noProcessesOf(t *testing.T, dir string) {
 			t.Errorf("a process is left: %s %q", path, bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
 		}
 	}
-}
-
-func TestClusterEnds(t *testing.T) {
-	installation(t)
-	s := start(t, t.TempDir(), "127.0.0.1:0")
-	defer func() { s.stop() }()
-	call[s3api.CreateBucketOutput](s, "s3", "CreateBucket", &s3api.CreateBucketInput{Bucket: "bucket"})
-	bad := s.put("code/bad.sh", "#!/bin/bash\nexit 7\n")
-	for _, c := range []struct {
-		name, state, code, message string
-		change                     func(*emrapi.RunJobFlowInput)
-	}{
-		{"its steps are done", "TERMINATED", "ALL_STEPS_COMPLETED", "Steps completed", func(in *emrapi.RunJobFlowInput) {
-			in.Instances.KeepJobFlowAliveWhenNoSteps = nil
-			in.Steps = []emrapi.StepConfig{command("fine", "true")}
-		}},
-		{"a step fails", "TERMINATED_WITH_ERRORS", "STEP_FAILURE", "Shut down as step failed", func(in *emrapi.RunJobFlowInput) {
-			in.Steps = []emrapi.StepConfig{command("bad", "false")}
-			in.Steps[0].ActionOnFailure = awsapi.Ptr("TERMINATE_CLUSTER")
-		}},
-		{"a bootstrap action fails", "TERMINATED_WITH_ERRORS", "BOOTSTRAP_FAILURE", "bootstrap action 1 returned a non-zero return code", func(in *emrapi.RunJobFlowInput) {
-			in.BootstrapActions = []emrapi.BootstrapActionConfig{{Name: "bad", ScriptBootstrapAction: &emrapi.ScriptBootstrapActionConfig{Path: bad}}}
-		}},
-		{"a bootstrap action is missing", "TERMINATED_WITH_ERRORS", "BOOTSTRAP_FAILURE", "could not be downloaded: NoSuchKey", func(in *emrapi.RunJobFlowInput) {
-			in.BootstrapActions = []emrapi.BootstrapActionConfig{{Name: "none", ScriptBootstrapAction: &emrapi.ScriptBootstrapActionConfig{Path: "s3://bucket/none.sh"}}}
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s.t = t
-			id := s.run(c.name, 1, c.change)
-			got := s.untilState(id, c.state)
-			if code := awsapi.Val(got.Status.StateChangeReason.Code); code != c.code {
-				t.Errorf("code %s", code)
-			}
-			if message := awsapi.Val(got.Status.StateChangeReason.Message); !strings.Contains(message, c.message) {
-				t.Errorf("message %q", message)
-			}
-			noProcessesOf(t, s.dir)
-		})
-	}
-	s.t = t
-}
-
-func TestMasterDies(t *testing.T) {
-	installation(t)
-	s := start(t, t.TempDir(), "127.0.0.1:0")
-	defer func() { s.stop() }()
-	id := s.run("dies", 1, func(in *emrapi.RunJobFlowInput) { in.LogUri = nil })
-	s.untilState(id, "WAITING")
-	p, err := proc.Open(filepath.Join(s.dir, "emr", id, "spark", "master"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Kill()
-	if c := s.untilState(id, "TERMINATED_WITH_ERRORS"); awsapi.Val(c.Status.StateChangeReason.Code) != "INSTANCE_FAILURE" {
-		t.Errorf("reason %+v", awsapi.Val(c.Status.StateChangeReason.Message))
-	}
-	noProcessesOf(t, s.dir)
 }
 
 // TestProgramsThatFail shows what DescribeStep tells of programs that go wrong, and of one that does not.

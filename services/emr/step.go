@@ -13,6 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/proc"
 	"github.com/mayfly-run/mayfly/services/emr/cluster"
+	"github.com/mayfly-run/mayfly/services/emr/host"
 	"github.com/mayfly-run/mayfly/spark"
 )
 
@@ -33,7 +34,7 @@ func (s *Service) runStep(ctx context.Context, l *live, spec *cluster.Spec, st *
 	}
 	dir := s.dir(spec.ID, "steps", st.ID)
 	done := func(f *cluster.Failure) (*cluster.Input, error) {
-		s.upload(ctx, spec, dir, "steps/"+st.ID)
+		s.copyLogs(ctx, l, spec, "steps/"+st.ID+"/", true)
 		return &cluster.Input{StepEnded: &cluster.StepEnded{ID: st.ID, Failure: f}}, nil
 	}
 	p, err := proc.Open(filepath.Join(dir, "proc"))
@@ -106,7 +107,10 @@ func (s *Service) startStep(ctx context.Context, l *live, spec *cluster.Spec, st
 		return nil, fmt.Errorf("the cluster's Spark is gone: %w", err)
 	}
 	s.controller(dir, "%s", machine(spec, c))
-	for _, n := range configure(spec.Request.Configurations, spark.BudgetFor(spec.Workers())).notes {
+	if n := awsapi.Val(spec.Request.StepConcurrencyLevel); n > 1 {
+		s.controller(dir, "up to %d steps run at once, and the memory of a driver was counted once", n)
+	}
+	for _, n := range configure(spec.Request.Configurations, host.Lease{}).notes {
 		s.controller(dir, "%s", n)
 	}
 	cmd, err := s.program(ctx, spec, st, c, work)

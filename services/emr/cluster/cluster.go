@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi/emrapi"
 	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/services/emr/host"
 )
 
 // The states of a cluster.
@@ -44,6 +46,8 @@ type Spec struct {
 	Request   emrapi.RunJobFlowInput `json:"request"`   // without its steps
 	Fleets    bool                   `json:"fleets,omitempty"`
 	Groups    []Group                `json:"groups"`
+	// Lease is what it may use of this machine; nil before it was given.
+	Lease *host.Lease `json:"lease,omitempty"`
 }
 
 // Group is an instance group or fleet.
@@ -55,6 +59,7 @@ type Group struct {
 	Market    string     `json:"market"`
 	Bid       string     `json:"bid,omitempty"`
 	Instances []Instance `json:"instances"`
+	Gone      []Instance `json:"gone,omitempty"` // those that were replaced
 }
 
 // Instance is a node.
@@ -62,6 +67,14 @@ type Instance struct {
 	ID    string `json:"id"`    // ci-…
 	EC2ID string `json:"ec2Id"` // i-…
 	IP    string `json:"ip"`
+
+	// What follows is of nodes whose life is not their cluster's: those that replace others, and those that are gone.
+	State   string    `json:"state,omitempty"` // Bootstrapping, Running or Terminated; "": the cluster's
+	Code    string    `json:"code,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Ready   time.Time `json:"ready,omitzero"`
+	End     time.Time `json:"end,omitzero"`
 }
 
 // Master is the master node.
@@ -82,6 +95,20 @@ func (s *Spec) Workers() (n int) {
 		}
 	}
 	return n
+}
+
+// nodes gives f the core and task nodes, in their order.
+func (s *Spec) nodes(f func(g *Group, n *Instance, i int)) {
+	i := 0
+	for g := range s.Groups {
+		if s.Groups[g].Role == "MASTER" {
+			continue
+		}
+		for n := range s.Groups[g].Instances {
+			f(&s.Groups[g], &s.Groups[g].Instances[n], i)
+			i++
+		}
+	}
 }
 
 // Settings are what can be changed while the cluster lives.
@@ -144,10 +171,50 @@ type State struct {
 	Created  time.Time `json:"created"`
 	Ready    time.Time `json:"ready,omitzero"`
 	End      time.Time `json:"end,omitzero"`
+	Workers  []Worker  `json:"workers,omitempty"` // the processes that stand for its nodes
 	Steps    []*Step   `json:"steps,omitempty"`
 	Idle     time.Time `json:"idle,omitzero"`      // since when nothing runs or waits to run
 	LastStep string    `json:"lastStep,omitempty"` // the state of the step that ended last
 	AnyFail  bool      `json:"anyFail,omitempty"`
+}
+
+// change lets f change the core and task nodes. Who has a copy of the spec keeps what it saw.
+func (s *State) change(f func(g *Group, n *Instance, i int)) {
+	s.Spec.Groups = slices.Clone(s.Spec.Groups)
+	for i := range s.Spec.Groups {
+		g := &s.Spec.Groups[i]
+		g.Instances, g.Gone = slices.Clone(g.Instances), slices.Clip(g.Gone)
+	}
+	s.Spec.nodes(f)
+}
+
+// Worker is a worker process. It stands for every node whose number leaves its own as the remainder of the division by
+// the number of workers.
+type Worker struct {
+	Generation int  `json:"generation,omitempty"` // how often it was replaced
+	Starting   bool `json:"starting,omitempty"`   // it was replaced, and is not there yet
+	Down       bool `json:"down,omitempty"`       // it is not replaced any more
+}
+
+// NodesOf lists the nodes that worker number n stands for.
+func (s *Spec) NodesOf(n int) (out []Instance) {
+	if s.Lease == nil {
+		return nil
+	}
+	s.nodes(func(_ *Group, node *Instance, i int) {
+		if i%s.Lease.Workers == n {
+			out = append(out, *node)
+		}
+	})
+	return out
+}
+
+// Generations are those of the workers, in their order.
+func (s *State) Generations() (out []int) {
+	for _, w := range s.Workers {
+		out = append(out, w.Generation)
+	}
+	return out
 }
 
 // Step finds a step by its id.
@@ -171,17 +238,20 @@ func (s *State) up() bool { return s.State == Running || s.State == Waiting }
 
 // Input is one of its fields.
 type Input struct {
-	Create       *Create    `json:"create,omitempty"`
-	AddSteps     *AddSteps  `json:"addSteps,omitempty"`
-	Cancel       *Cancel    `json:"cancel,omitempty"`
-	Terminate    *Terminate `json:"terminate,omitempty"`
-	Change       *Change    `json:"change,omitempty"`
-	Provisioned  *Outcome   `json:"provisioned,omitempty"`
-	Bootstrapped *Outcome   `json:"bootstrapped,omitempty"`
-	StepEnded    *StepEnded `json:"stepEnded,omitempty"`
-	Died         *Died      `json:"died,omitempty"`
-	TornDown     *struct{}  `json:"tornDown,omitempty"`
-	IdleTimer    *struct{}  `json:"idleTimer,omitempty"`
+	Create       *Create     `json:"create,omitempty"`
+	AddSteps     *AddSteps   `json:"addSteps,omitempty"`
+	Cancel       *Cancel     `json:"cancel,omitempty"`
+	Terminate    *Terminate  `json:"terminate,omitempty"`
+	Change       *Change     `json:"change,omitempty"`
+	Reserved     *Reserved   `json:"reserved,omitempty"`
+	Provisioned  *Outcome    `json:"provisioned,omitempty"`
+	Bootstrapped *Outcome    `json:"bootstrapped,omitempty"`
+	StepEnded    *StepEnded  `json:"stepEnded,omitempty"`
+	Died         *Died       `json:"died,omitempty"`
+	WorkerLost   *WorkerLost `json:"workerLost,omitempty"`
+	Replaced     *Replaced   `json:"replaced,omitempty"`
+	TornDown     *struct{}   `json:"tornDown,omitempty"`
+	IdleTimer    *struct{}   `json:"idleTimer,omitempty"`
 }
 
 // Create makes the cluster. Steps that come with it follow.
@@ -220,6 +290,13 @@ type Change struct {
 	RemoveTags  []string     `json:"removeTags,omitempty"`
 }
 
+// Reserved is how Reserve ended: with a lease, with the sentence that says why the cluster has to wait, or not at all.
+type Reserved struct {
+	Lease *host.Lease `json:"lease,omitempty"`
+	Waits string      `json:"waits,omitempty"`
+	Outcome
+}
+
 // Outcome is how Provision or Bootstrap ended; Code is empty when it succeeded.
 type Outcome struct {
 	Code    string `json:"code,omitempty"`
@@ -232,19 +309,36 @@ type StepEnded struct {
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// Died says that Spark's master, or all of its workers, are gone.
+// Died says that Spark's master is gone.
 type Died struct {
 	Message string `json:"message"`
 }
 
+// WorkerLost says that a worker's process has ended.
+type WorkerLost struct {
+	Worker     int    `json:"worker"`
+	Generation int    `json:"generation,omitempty"`
+	Message    string `json:"message"`
+}
+
+// Replaced is how Replace ended.
+type Replaced struct {
+	Worker     int `json:"worker"`
+	Generation int `json:"generation"`
+	Outcome
+}
+
 // Fact is one of its fields.
 type Fact struct {
-	Created   *Created   `json:"created,omitempty"`
-	Moved     *Moved     `json:"moved,omitempty"`
-	Added     []Step     `json:"added,omitempty"`
-	StepMoved *StepMoved `json:"stepMoved,omitempty"`
-	Settings  *Settings  `json:"settings,omitempty"`
-	IdleSince *time.Time `json:"idleSince,omitempty"` // zero: not idle any more
+	Created   *Created    `json:"created,omitempty"`
+	Moved     *Moved      `json:"moved,omitempty"`
+	Added     []Step      `json:"added,omitempty"`
+	StepMoved *StepMoved  `json:"stepMoved,omitempty"`
+	Settings  *Settings   `json:"settings,omitempty"`
+	Leased    *host.Lease `json:"leased,omitempty"`
+	NodesLost *NodesLost  `json:"nodesLost,omitempty"`
+	WorkerUp  *WorkerUp   `json:"workerUp,omitempty"`
+	IdleSince *time.Time  `json:"idleSince,omitempty"` // zero: not idle any more
 }
 
 // Created is the first fact.
@@ -271,14 +365,46 @@ type StepMoved struct {
 	At      time.Time `json:"at"`
 }
 
+// NodesLost ends the nodes that a worker stood for. New ones take their places; without any, the places stay empty.
+type NodesLost struct {
+	Worker int `json:"worker"`
+	Outcome
+	New []Instance `json:"new,omitempty"`
+	At  time.Time  `json:"at"`
+}
+
+// WorkerUp says that a worker that was replaced is there.
+type WorkerUp struct {
+	Worker int       `json:"worker"`
+	At     time.Time `json:"at"`
+}
+
 // Command is one of its fields.
 type Command struct {
+	Reserve    *Reserve    `json:"reserve,omitempty"`
 	Provision  *struct{}   `json:"provision,omitempty"`
 	Bootstrap  *struct{}   `json:"bootstrap,omitempty"`
-	Watch      *struct{}   `json:"watch,omitempty"`
+	Watch      *Watch      `json:"watch,omitempty"`
+	Replace    *Replace    `json:"replace,omitempty"`
 	RunStep    *RunStep    `json:"runStep,omitempty"`
 	CancelStep *CancelStep `json:"cancelStep,omitempty"`
 	TearDown   *TearDown   `json:"tearDown,omitempty"`
+}
+
+// Reserve takes a lease of the machine, or waits for one.
+type Reserve struct {
+	Wait bool `json:"wait,omitempty"`
+}
+
+// Watch waits for the end of the master, or of a worker that is at least of the given generation.
+type Watch struct {
+	Generations []int `json:"generations,omitempty"`
+}
+
+// Replace makes the nodes that a worker stands for ready and starts its next process.
+type Replace struct {
+	Worker     int `json:"worker"`
+	Generation int `json:"generation"`
 }
 
 // RunStep runs a step's program to its end.

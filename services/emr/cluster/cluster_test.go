@@ -19,6 +19,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awsapi/emrapi"
 	"github.com/mayfly-run/mayfly/services/emr/cluster"
+	"github.com/mayfly-run/mayfly/services/emr/host"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden stories")
@@ -75,6 +76,12 @@ func (w *world) give(in cluster.Input) {
 			w.say("step %s %s", w.name(f.StepMoved.ID), f.StepMoved.State)
 		case f.Settings != nil:
 			w.say("settings changed")
+		case f.Leased != nil:
+			w.say("leased %d workers", f.Leased.Workers)
+		case f.NodesLost != nil:
+			w.say("worker %d lost with its nodes, %d new ones: %s", f.NodesLost.Worker, len(f.NodesLost.New), f.NodesLost.Message)
+		case f.WorkerUp != nil:
+			w.say("worker %d up", f.WorkerUp.Worker)
 		case f.IdleSince != nil && !f.IdleSince.IsZero():
 			w.say("idle")
 		}
@@ -85,12 +92,19 @@ func (w *world) give(in cluster.Input) {
 	for _, c := range d.Commands {
 		name := ""
 		switch {
+		case c.Reserve != nil:
+			name = "reserve"
+			if c.Reserve.Wait {
+				name = "wait for a lease"
+			}
+		case c.Replace != nil:
+			name = fmt.Sprintf("replace worker %d by generation %d", c.Replace.Worker, c.Replace.Generation)
 		case c.Provision != nil:
 			name = "provision"
 		case c.Bootstrap != nil:
 			name = "bootstrap"
 		case c.Watch != nil:
-			name = "watch"
+			name = fmt.Sprint("watch ", c.Watch.Generations)
 		case c.RunStep != nil:
 			name = "run " + w.name(c.RunStep.ID)
 		case c.CancelStep != nil:
@@ -172,7 +186,36 @@ func (w *world) line(line string) {
 		if n := number("concurrency"); n != nil {
 			set.Concurrency = int(*n)
 		}
-		w.give(cluster.Input{Create: &cluster.Create{Spec: cluster.Spec{ID: "j-1"}, Settings: set, Steps: steps(rest)}})
+		spec := cluster.Spec{ID: "j-1", Groups: []cluster.Group{{Role: "MASTER", Instances: make([]cluster.Instance, 1)}, {Role: "CORE"}}}
+		for i := range 3 {
+			spec.Groups[1].Instances = append(spec.Groups[1].Instances, cluster.Instance{EC2ID: fmt.Sprint("i-", i)})
+		}
+		w.give(cluster.Input{Create: &cluster.Create{Spec: spec, Settings: set, Steps: steps(rest)}})
+	case "leased":
+		w.give(cluster.Input{Reserved: &cluster.Reserved{Lease: &host.Lease{Workers: 2, Cores: 1, MemoryMB: 1024, DriverMB: 1024}}})
+	case "full":
+		w.give(cluster.Input{Reserved: &cluster.Reserved{Waits: "Waiting for capacity."}})
+	case "never":
+		w.give(cluster.Input{Reserved: &cluster.Reserved{Outcome: cluster.Outcome{Code: "VALIDATION_ERROR", Message: "Too small."}}})
+	case "lost", "replaced", "unreplaced":
+		var worker, generation int
+		if n, err := fmt.Sscan(strings.Join(rest, " "), &worker, &generation); n != 2 {
+			w.t.Fatal(err)
+		}
+		switch verb {
+		case "lost":
+			w.give(cluster.Input{WorkerLost: &cluster.WorkerLost{Worker: worker, Generation: generation, Message: "Gone."}})
+		case "replaced":
+			w.give(cluster.Input{Replaced: &cluster.Replaced{Worker: worker, Generation: generation}})
+		default:
+			w.give(cluster.Input{Replaced: &cluster.Replaced{Worker: worker, Generation: generation, Outcome: cluster.Outcome{Code: "BOOTSTRAP_FAILURE", Message: "Bad."}}})
+		}
+	case "nodes":
+		for _, g := range w.s.Spec.Groups {
+			for _, n := range append(slices.Clone(g.Gone), g.Instances...) {
+				w.say("%s %s", g.Role, strings.TrimSpace(fmt.Sprintf("%.3s %s %s %s", n.EC2ID, n.State, n.Code, n.Message)))
+			}
+		}
 	case "add":
 		w.give(cluster.Input{AddSteps: &cluster.AddSteps{Steps: steps(rest)}})
 	case "provisioned":
@@ -293,11 +336,19 @@ func TestWalks(t *testing.T) {
 		names := []string{"a", "b", "c", "d", "e"}
 		for range rapid.IntRange(1, 40).Draw(rt, "length") {
 			before := w.s.State
-			line := rapid.SampledFrom([]string{"provisioned", "bootstrapped", "bootstrapped BOOTSTRAP_FAILURE x", "ok", "ok", "fail", "cancel", "kill", "add d:CONTINUE",
+			line := rapid.SampledFrom([]string{"leased", "full", "provisioned", "bootstrapped", "lost 0 0", "lost 1 0", "lost 1 1", "replaced 0 1", "replaced 1 1", "unreplaced 1 1", "bootstrapped BOOTSTRAP_FAILURE x", "ok", "ok", "fail", "cancel", "kill", "add d:CONTINUE",
 				"terminate", "release", "died", "torndown", "change protected=false", "change keepAlive=false", "change concurrency=2", "advance 45s"}).Draw(rt, "line")
 			switch line {
 			case "ok", "fail", "cancel", "kill":
 				line += " " + rapid.SampledFrom(names).Draw(rt, "step")
+			case "lost 0 0", "lost 1 0", "lost 1 1": // come when there are workers
+				if len(w.s.Workers) == 0 {
+					continue
+				}
+			case "provisioned": // comes only as an answer
+				if w.s.Spec.Lease == nil {
+					continue
+				}
 			case "torndown": // comes only as an answer
 				if !w.open["teardown"] && !w.s.Ending() {
 					continue
@@ -326,6 +377,16 @@ func TestWalks(t *testing.T) {
 			}
 			if w.s.State == cluster.Waiting && running > 0 || w.s.State == cluster.Waiting && !w.s.Settings.KeepAlive {
 				rt.Fatalf("the cluster is waiting with %d steps running", running)
+			}
+			for n, worker := range w.s.Workers {
+				for _, node := range w.s.Spec.NodesOf(n) {
+					if gone := node.State == cluster.Terminated; gone != worker.Down || worker.Starting && node.State != cluster.Bootstrapping {
+						rt.Fatalf("worker %d is %+v and its node %+v", n, worker, node)
+					}
+				}
+			}
+			if (w.open["provision"] || w.open["bootstrap"]) && w.s.Spec.Lease == nil {
+				rt.Fatalf("the cluster started without a lease")
 			}
 			if w.s.Ended() && before != cluster.Terminating && before != w.s.State {
 				rt.Fatalf("the cluster went from %s to %s", before, w.s.State)

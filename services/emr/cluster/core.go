@@ -58,9 +58,38 @@ func (Core) Apply(s *State, f Fact) {
 		}
 	case f.Settings != nil:
 		s.Settings = *f.Settings
+	case f.Leased != nil:
+		s.Spec.Lease, s.Workers = f.Leased, make([]Worker, f.Leased.Workers)
+	case f.NodesLost != nil:
+		s.lose(f.NodesLost)
+	case f.WorkerUp != nil:
+		s.Workers[f.WorkerUp.Worker].Starting = false
+		s.change(func(_ *Group, n *Instance, i int) {
+			if i%len(s.Workers) == f.WorkerUp.Worker {
+				n.State, n.Ready = Running, f.WorkerUp.At
+			}
+		})
 	case f.IdleSince != nil:
 		s.Idle = *f.IdleSince
 	}
+}
+
+// lose ends the nodes of a worker, and puts new ones in their places.
+func (s *State) lose(l *NodesLost) {
+	w := &s.Workers[l.Worker]
+	w.Generation++
+	w.Starting, w.Down = l.New != nil, l.New == nil
+	next := l.New
+	s.change(func(g *Group, n *Instance, i int) {
+		if i%len(s.Workers) != l.Worker {
+			return
+		}
+		n.State, n.Code, n.Message, n.End = Terminated, l.Code, l.Message, l.At
+		if len(next) > 0 {
+			g.Gone = append(g.Gone, *n)
+			*n, next = next[0], next[1:]
+		}
+	})
 }
 
 // turn is one decision in the making.
@@ -103,7 +132,7 @@ func (Core) Decide(s *State, in durable.Input[Input], env durable.Env) (Decision
 		}
 		t.fact(Fact{Created: &Created{Spec: b.Create.Spec, Settings: b.Create.Settings, At: t.now}})
 		t.add(b.Create.Steps)
-		t.command(Command{Provision: &struct{}{}})
+		t.command(Command{Reserve: &Reserve{}})
 		t.d.Reply = b.Create.Reply
 	case b.AddSteps != nil:
 		t.addSteps(b.AddSteps.Steps)
@@ -113,6 +142,8 @@ func (Core) Decide(s *State, in durable.Input[Input], env durable.Env) (Decision
 		t.terminateOnRequest(b.Terminate)
 	case b.Change != nil:
 		t.change(b.Change)
+	case b.Reserved != nil:
+		t.reserved(b.Reserved)
 	case b.Provisioned != nil:
 		if s.State == Starting {
 			if t.failed(b.Provisioned) {
@@ -126,7 +157,7 @@ func (Core) Decide(s *State, in durable.Input[Input], env durable.Env) (Decision
 			if t.failed(b.Bootstrapped) {
 				break
 			}
-			t.command(Command{Watch: &struct{}{}})
+			t.watch()
 			t.schedule(true)
 		}
 	case b.StepEnded != nil:
@@ -135,6 +166,15 @@ func (Core) Decide(s *State, in durable.Input[Input], env durable.Env) (Decision
 		if !s.Ending() {
 			t.end(TerminatedWithErrors, "INSTANCE_FAILURE", "The master node was terminated: "+b.Died.Message)
 		}
+	case b.WorkerLost != nil:
+		if l := b.WorkerLost; !s.Ending() {
+			t.lost(l.Worker, l.Generation, Outcome{"INSTANCE_FAILURE", l.Message})
+			if !s.Ending() {
+				t.watch()
+			}
+		}
+	case b.Replaced != nil:
+		t.replaced(b.Replaced)
 	case b.TornDown != nil:
 		if s.State == Terminating {
 			t.move(s.Final, s.Code, s.Message, "")
@@ -161,11 +201,73 @@ func (t *turn) failed(o *Outcome) bool {
 	return true
 }
 
+func (t *turn) reserved(r *Reserved) {
+	switch s := t.s; {
+	case s.State != Starting || s.Spec.Lease != nil:
+	case r.Lease != nil:
+		t.fact(Fact{Leased: r.Lease})
+		t.move(Starting, "", "", "")
+		t.command(Command{Provision: &struct{}{}})
+	case r.Waits != "":
+		t.move(Starting, "", r.Waits, "")
+		t.command(Command{Reserve: &Reserve{Wait: true}})
+	default:
+		t.failed(&r.Outcome)
+	}
+}
+
+func (t *turn) watch() { t.command(Command{Watch: &Watch{t.s.Generations()}}) }
+
+// maxReplacements is how often a worker is replaced before its nodes stay away: something here is wrong then.
+const maxReplacements = 10
+
+// lost replaces a worker that has ended, as long as another one lives. AWS: a failed core node is replaced by a new
+// instance; a cluster without core nodes ends.
+func (t *turn) lost(worker, generation int, why Outcome) {
+	s := t.s
+	if worker < 0 || worker >= len(s.Workers) || s.Workers[worker].Generation != generation || s.Workers[worker].Down {
+		return // it was replaced before this was heard
+	}
+	others := false
+	for i, w := range s.Workers {
+		others = others || i != worker && !w.Starting && !w.Down
+	}
+	if !others {
+		t.end(TerminatedWithErrors, "INSTANCE_FAILURE", "All core and task nodes were terminated: "+why.Message)
+		return
+	}
+	l := &NodesLost{Worker: worker, Outcome: why, At: t.now}
+	if generation < maxReplacements {
+		for range s.Spec.NodesOf(worker) {
+			l.New = append(l.New, Instance{ID: t.randomID("ci-", alphabet, 13), EC2ID: t.randomID("i-", "0123456789abcdef", 17), IP: "127.0.0.1",
+				State: Bootstrapping, Created: t.now})
+		}
+	} else {
+		l.Message += fmt.Sprintf(" (it was replaced %d times)", maxReplacements)
+	}
+	t.fact(Fact{NodesLost: l})
+	if l.New != nil {
+		t.command(Command{Replace: &Replace{worker, s.Workers[worker].Generation}})
+	}
+}
+
+func (t *turn) replaced(r *Replaced) {
+	s := t.s
+	if s.Ending() || r.Worker >= len(s.Workers) || s.Workers[r.Worker].Generation != r.Generation || !s.Workers[r.Worker].Starting {
+		return
+	}
+	if r.Code != "" {
+		t.lost(r.Worker, r.Generation, r.Outcome)
+		return
+	}
+	t.fact(Fact{WorkerUp: &WorkerUp{Worker: r.Worker, At: t.now}})
+}
+
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-func (t *turn) stepID() string {
-	b := []byte("s-")
-	for range 13 {
+func (t *turn) randomID(prefix, alphabet string, n int) string {
+	b := []byte(prefix)
+	for range n {
 		b = append(b, alphabet[t.rng.IntN(len(alphabet))])
 	}
 	return string(b)
@@ -178,7 +280,7 @@ func (t *turn) add(configs []emrapi.StepConfig) []string {
 	var added []Step
 	var ids []string
 	for _, c := range configs {
-		st := Step{ID: t.stepID(), Config: c, State: Pending, Created: t.now}
+		st := Step{ID: t.randomID("s-", alphabet, 13), Config: c, State: Pending, Created: t.now}
 		added, ids = append(added, st), append(ids, st.ID)
 	}
 	t.fact(Fact{Added: added})
