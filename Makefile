@@ -59,8 +59,8 @@ race:
 # The API models are cut from this version of botocore, which need not be installed for anything else.
 BOTOCORE := 1.43.11
 MODELS := .tools/botocore-$(BOTOCORE)
-$(MODELS):
-	python3 -m pip install --quiet --no-deps --target $@ botocore==$(BOTOCORE)
+$(MODELS): | $(CFN_LINT)/done
+	$(CFN_LINT)/bin/python -m pip install --quiet --no-deps --target $@ botocore==$(BOTOCORE)
 
 generate: $(MODELS)
 	PYTHONPATH=$(CURDIR)/$(MODELS) $(GO) generate ./internal/awsapi

@@ -19,6 +19,7 @@ import (
 	"github.com/mayfly-run/mayfly/services/sns"
 	"github.com/mayfly-run/mayfly/services/sqs"
 	"github.com/mayfly-run/mayfly/services/sts"
+	"github.com/mayfly-run/mayfly/spark"
 	"github.com/mayfly-run/mayfly/store/memory"
 )
 
@@ -55,16 +56,20 @@ func serve(t *testing.T, keys ...identity.Credentials) string {
 	return server.URL
 }
 
-// python finds an interpreter with boto3; the test is skipped without one, and fails in CI.
+// python finds an interpreter with boto3: that of mayfly setup, or one on the PATH. The test is skipped without one, and fails
+// in CI.
 func python(t *testing.T) string {
 	t.Helper()
+	if in, err := spark.Find(spark.Options{}); err == nil {
+		return in.Python
+	}
 	if p, err := exec.LookPath("python3"); err == nil && exec.Command(p, "-c", "import boto3").Run() == nil {
 		return p
 	}
 	if os.Getenv("CI") == "true" || os.Getenv("MAYFLY_TEST_ALL") != "" {
-		t.Fatal("python3 with boto3 is missing")
+		t.Fatal("python3 with boto3 is missing: run mayfly setup")
 	}
-	t.Skip("python3 with boto3 is missing: pip install boto3")
+	t.Skip("python3 with boto3 is missing: run mayfly setup")
 	return ""
 }
 
