@@ -38,7 +38,7 @@ var arrows = map[string][]string{
 	"integration/mapdata":     {"asl/...", "internal/jsonvalue", "internal/awscall", "internal/awsapi/..."},
 	"custody":                 {"durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
 	"services":                {"durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
-	"services/states":         {"engine", "execution", "history", "asl", "store", "internal/jsonvalue", "internal/awscall", "internal/awsapi/...", "internal/metrics"},
+	"services/states":         {"engine", "execution", "maprun", "history", "asl", "store", "internal/jsonvalue", "internal/awscall", "internal/awsapi/...", "internal/metrics"},
 	"services/emr":            {"spark", "internal/proc", "durable", "store", "internal/awscall", "internal/awsapi/...", "internal/wake"},
 	"services/emr/cluster":    {"durable", "internal/awsapi/...", "services/emr/host"},
 	"services/emr/host":       {},

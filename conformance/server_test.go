@@ -61,7 +61,7 @@ func serve(t *testing.T, cases []Case) (url string, offered map[string]bool) {
 	}
 	var machines *states.Service
 	observe := func(x *execution.Snapshot, facts []execution.Fact) { machines.Observe(x, facts) }
-	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Observe: observe, Integrations: mocks.Integration(awstask.New(awstask.Config{Calls: g}))})
+	e, err := engine.New(ctx, engine.Config{Store: st, Log: log, Loop: loop, ExpressLoop: express, Wake: bus, Observe: observe, Calls: g, Integrations: mocks.Integration(awstask.New(awstask.Config{Calls: g}))})
 	if err != nil {
 		t.Fatal(err)
 	}

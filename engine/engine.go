@@ -299,6 +299,7 @@ type Row struct {
 	Parent     string           `json:"parent,omitempty"`
 	MapRun     string           `json:"mapRun,omitempty"`
 	Child      int64            `json:"child,omitempty"` // its number there
+	Items      int64            `json:"items,omitempty"` // that it was given
 	Status     execution.Status `json:"status"`
 	Started    time.Time        `json:"started"`
 	Stopped    time.Time        `json:"stopped,omitzero"`

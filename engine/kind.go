@@ -109,7 +109,7 @@ func project(id store.ID, s *execution.Snapshot, facts []execution.Fact) []store
 	}
 	x := s.Identity
 	value, err := json.Marshal(Row{ARN: x.ARN, Name: x.Name, MachineARN: x.MachineARN, VersionARN: x.VersionARN, AliasARN: x.AliasARN,
-		Parent: x.Parent, MapRun: x.MapRun, Child: x.Child, Status: s.Status, Started: s.Started, Stopped: s.Stopped,
+		Parent: x.Parent, MapRun: x.MapRun, Child: x.Child, Items: x.Items, Status: s.Status, Started: s.Started, Stopped: s.Stopped,
 		Redrives: s.RedriveCount, Redriven: s.RedriveDate})
 	if err != nil {
 		panic(fmt.Sprintf("row of %s: %v", id, err)) // strings and times always encode

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -183,6 +184,42 @@ func (e *Engine) UpdateMapRun(ctx context.Context, arn string, u maprun.Update) 
 	return err
 }
 
+// PendingRedrive is the status of children that a redrive has not come to yet.
+const PendingRedrive execution.Status = "PENDING_REDRIVE"
+
+// ListChildren lists the Standard children of a map run, newest first; status "" is any, and redriven nil as well. After
+// is the Cursor of the last row seen.
+func (e *Engine) ListChildren(ctx context.Context, run string, status execution.Status, redriven *bool, after string, limit int) ([]Row, error) {
+	var again maprun.Set
+	if err := e.runs.es.View(ctx, runID(run), func(r *maprun.Run) { again = slices.Clone(r.Again) }); err != nil {
+		return nil, err
+	}
+	listed := status
+	if status == PendingRedrive {
+		listed = ""
+	}
+	out := []Row{}
+	for len(out) < limit {
+		rows, err := e.ListExecutions(ctx, run, listed, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			after = r.Cursor
+			if again.Has(r.Child) {
+				r.Status = PendingRedrive
+			}
+			if (status == "" || r.Status == status) && (redriven == nil || *redriven == (r.Redrives > 0)) && len(out) < limit {
+				out = append(out, r)
+			}
+		}
+		if len(rows) < limit {
+			break
+		}
+	}
+	return out, nil
+}
+
 // create starts a map run on behalf of an execution. Repeated, it changes nothing.
 func (m *mapRuns) create(ctx context.Context, parent store.ID, c execution.StartMap) error {
 	es, err := m.e.entities(arnOf(parent))
@@ -192,9 +229,8 @@ func (m *mapRuns) create(ctx context.Context, parent store.ID, c execution.Start
 	spec := &maprun.Spec{StartMap: c, Parent: arnOf(parent), MaxOutput: m.e.cfg.Limits.Data.Payload}
 	err = es.View(ctx, parent, func(s *execution.Snapshot) {
 		x := s.Identity
-		machine, _, _ := strings.Cut(x.MachineARN, "/") // of a child: the machine that it belongs to
 		name, _, _ := strings.Cut(x.MachineName, "/")
-		spec.Child = execution.Identity{Express: c.Express, MachineARN: machine + "/" + c.Label, MachineName: name + "/" + c.Label,
+		spec.Child = execution.Identity{Express: c.Express, MachineARN: x.Machine() + "/" + c.Label, MachineName: name + "/" + c.Label,
 			RoleARN: x.RoleARN, Digest: x.Digest, Region: x.Region, By: x.By, Parent: x.ARN, MapRun: c.Run, TestCase: x.TestCase}
 	})
 	if err != nil {
@@ -360,6 +396,7 @@ func (m *mapRuns) state(s *maprun.Spec) (*asl.MapState, error) {
 
 // begin starts one child; one that was started before is left alone.
 func (m *mapRuns) begin(ctx context.Context, es *entities, x execution.Identity, block, startAt string, c maprun.Child) error {
+	x.Items = c.Items
 	_, err := es.Do(ctx, id(x.ARN), durable.Input[execution.Input]{By: x.By, Body: execution.Input{
 		Start: &execution.Start{Identity: x, Input: c.Input, Block: block, StartAt: startAt}}})
 	var refused *awsapi.Error
@@ -699,4 +736,52 @@ func (m *mapRuns) observe(id store.ID, r *maprun.Run, facts []maprun.Fact) {
 			m.e.cfg.Wake.Changed(runOf(id))
 		}
 	}
+}
+
+// ProcessorDefinition is the definition of a map run's children.
+func (e *Engine) ProcessorDefinition(ctx context.Context, run string) (string, error) {
+	r, err := e.runs.view(ctx, run)
+	if err != nil {
+		return "", err
+	}
+	st, err := e.runs.state(&r.Spec)
+	if err != nil {
+		return "", err
+	}
+	m := e.machine(r.Spec.Child.Digest)
+	text, err := jsonvalue.Parse(m.Text)
+	if err != nil {
+		return "", fmt.Errorf("definition %s: %w", r.Spec.Child.Digest, err)
+	}
+	found, ok := blockAt(text, "", st.Processor.Pointer)
+	if !ok {
+		return "", fmt.Errorf("definition %s has no block %s", r.Spec.Child.Digest, st.Processor.Pointer)
+	}
+	return found.String(), nil
+}
+
+// blockAt finds a block of a definition by its pointer.
+func blockAt(v jsonvalue.Value, at, pointer string) (jsonvalue.Value, bool) {
+	if at == pointer {
+		return v, true
+	}
+	for name, st := range v.Member("States").Members() {
+		here := at + "/States/" + name
+		if !strings.HasPrefix(pointer, here+"/") {
+			continue
+		}
+		for i := range st.Member("Branches").Len() {
+			if b, ok := blockAt(st.Member("Branches").Index(i), fmt.Sprintf("%s/Branches[%d]", here, i), pointer); ok {
+				return b, true
+			}
+		}
+		for _, field := range []string{"ItemProcessor", "Iterator"} {
+			if b, ok := st.Get(field); ok {
+				if b, ok := blockAt(b, here+"/"+field, pointer); ok {
+					return b, true
+				}
+			}
+		}
+	}
+	return jsonvalue.Value{}, false
 }

@@ -45,6 +45,13 @@ type Identity struct {
 
 	MapRun string `json:"mapRun,omitempty"` // the map run that it is a child of
 	Child  int64  `json:"child,omitempty"`  // its number there, from 0
+	Items  int64  `json:"items,omitempty"`  // how many items it was given
+}
+
+// Machine is the ARN of the state machine; a child of a map run has MachineARN with a label.
+func (x Identity) Machine() string {
+	arn, _, _ := strings.Cut(x.MachineARN, "/")
+	return arn
 }
 
 // Snapshot is all that is known of an execution after a record. It changes through Apply only.

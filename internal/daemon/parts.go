@@ -110,7 +110,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	tasks := mocks.Integration(real)
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
-		Closed: p.closed, Observe: p.observe,
+		Closed: p.closed, Observe: p.observe, Calls: p.gateway,
 	}); err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}

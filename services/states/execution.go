@@ -188,7 +188,7 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 		return nil, err
 	}
 	out := &api.DescribeExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: d.MachineARN, Name: &d.Name, Status: string(d.Status), StartDate: d.Started,
-		TraceHeader: optional(d.TraceHeader), StateMachineVersionArn: optional(d.VersionARN), StateMachineAliasArn: optional(d.AliasARN),
+		TraceHeader: optional(d.TraceHeader), MapRunArn: optional(d.MapRun), StateMachineVersionArn: optional(d.VersionARN), StateMachineAliasArn: optional(d.AliasARN),
 		RedriveCount: &d.RedriveCount, RedriveStatus: awsapi.Ptr("REDRIVABLE")}
 	out.Input, out.InputDetails = data(d.Input, in.IncludedData)
 	out.Output, out.OutputDetails = data(d.Output, in.IncludedData)
@@ -205,6 +205,8 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 	}
 	if reason != "" {
 		out.RedriveStatus, out.RedriveStatusReason = awsapi.Ptr("NOT_REDRIVABLE"), &reason
+	} else if d.MapRun != "" {
+		out.RedriveStatus = awsapi.Ptr("REDRIVABLE_BY_MAP_RUN")
 	}
 	return out, nil
 }
@@ -212,8 +214,12 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 // ListExecutions lists the executions of a state machine, of a version or of an alias, newest first.
 func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInput) (*api.ListExecutionsOutput, error) {
 	switch {
-	case in.MapRunArn != nil || in.RedriveFilter != nil:
-		return nil, awsapi.Errorf(400, "ValidationException", "Mayfly does not have Map Runs yet.")
+	case in.MapRunArn != nil && in.StateMachineArn == nil:
+		return s.listChildren(ctx, in)
+	case in.MapRunArn != nil:
+		return nil, awsapi.Errorf(400, "ValidationException", "Only one of stateMachineArn and mapRunArn can be specified")
+	case in.RedriveFilter != nil || awsapi.Val(in.StatusFilter) == string(engine.PendingRedrive):
+		return nil, awsapi.Errorf(400, "ValidationException", "redriveFilter and the statusFilter PENDING_REDRIVE need a mapRunArn")
 	case in.StateMachineArn == nil:
 		return nil, awsapi.Errorf(400, "ValidationException", "Either stateMachineArn or mapRunArn must be specified")
 	}
@@ -234,6 +240,11 @@ func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInpu
 	if err != nil {
 		return nil, err
 	}
+	return executions(rows, size, of), nil
+}
+
+// executions is a page of a list, of up to size rows; one more says that there is a next page.
+func executions(rows []engine.Row, size int, of string) *api.ListExecutionsOutput {
 	out := &api.ListExecutionsOutput{Executions: []api.ExecutionListItem{}}
 	for i, r := range rows {
 		if i == size {
@@ -242,6 +253,9 @@ func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInpu
 		}
 		item := api.ExecutionListItem{ExecutionArn: r.ARN, StateMachineArn: r.MachineARN, Name: r.Name, Status: string(r.Status), StartDate: r.Started,
 			StateMachineVersionArn: optional(r.VersionARN), StateMachineAliasArn: optional(r.AliasARN), RedriveCount: &r.Redrives}
+		if r.MapRun != "" {
+			item.MapRunArn, item.ItemCount = &r.MapRun, &r.Items
+		}
 		if !r.Redriven.IsZero() {
 			item.RedriveDate = &r.Redriven
 		}
@@ -250,7 +264,7 @@ func (s *Service) ListExecutions(ctx context.Context, in *api.ListExecutionsInpu
 		}
 		out.Executions = append(out.Executions, item)
 	}
-	return out, nil
+	return out
 }
 
 // StopExecution aborts a Standard execution; for one that has ended it answers when that was.

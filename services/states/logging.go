@@ -107,7 +107,7 @@ func (s *Service) loadLogging(ctx context.Context) error {
 func (s *Service) Observe(x *execution.Snapshot, facts []execution.Fact) {
 	s.logs.mu.Lock()
 	defer s.logs.mu.Unlock()
-	to, ok := s.logs.machines[cmp.Or(x.Identity.VersionARN, x.Identity.MachineARN)]
+	to, ok := s.logs.machines[cmp.Or(x.Identity.VersionARN, x.Identity.Machine())]
 	if !ok {
 		return
 	}

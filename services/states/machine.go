@@ -392,7 +392,14 @@ func (s *Service) DescribeStateMachineForExecution(ctx context.Context, in *api.
 	}
 	out := &api.DescribeStateMachineForExecutionOutput{StateMachineArn: d.MachineARN, Name: d.MachineName, Definition: string(definition), RoleArn: d.RoleARN,
 		UpdateDate: d.Started, EncryptionConfiguration: ownedKey, LoggingConfiguration: (&machine{}).logging(), TracingConfiguration: (&machine{}).tracing(), VariableReferences: variables(string(definition))}
-	of := d.MachineARN
+	if d.MapRun != "" { // AWS: the definition of a child is its processor
+		_, label, _ := strings.Cut(d.MachineARN, "/")
+		out.MapRunArn, out.Label = &d.MapRun, &label
+		if out.Definition, err = s.cfg.Engine.ProcessorDefinition(ctx, d.MapRun); err != nil {
+			return nil, fmt.Errorf("read the definition of %s: %w", d.ARN, err)
+		}
+	}
+	of := d.Machine()
 	if d.VersionARN != "" {
 		of = d.VersionARN
 	}

@@ -17,7 +17,7 @@ const machineGone = "State machine is in DELETING status"
 
 // notRedrivable says why an execution cannot be redriven now, "" when it can.
 func (s *Service) notRedrivable(ctx context.Context, d *engine.Description) (string, error) {
-	_, _, _, err := s.machineOf(ctx, d.MachineARN)
+	_, _, _, err := s.machineOf(ctx, d.Machine())
 	switch code := awscall.Code(err); {
 	case code == "StateMachineDoesNotExist", code == "StateMachineDeleting":
 		return machineGone, nil
@@ -36,6 +36,9 @@ func (s *Service) redrive(ctx context.Context, arn string, token *string, defini
 	d, err := s.execution(ctx, arn)
 	if err != nil {
 		return time.Time{}, err
+	}
+	if d.MapRun != "" {
+		return time.Time{}, refuseRedrive("Execution is part of a Map Run and can only be redriven with its parent execution")
 	}
 	// The engine knows the rest, and which tokens it has had; but not whether the state machine is there.
 	if reason, err := s.notRedrivable(ctx, d); err != nil {
