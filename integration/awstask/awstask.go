@@ -33,6 +33,9 @@ type Config struct {
 	Clock clock.Clock
 	// Remote says whether a service, by its signing name, is AWS's own, which keeps no receipts of request keys. nil: none.
 	Remote func(service string) bool
+	// Implemented says whether calls of an operation are answered, by signing name and model name; nil: all are. A task that
+	// needs another one fails at once, and says so.
+	Implemented func(service, operation string) bool
 }
 
 // Tasks is integration.Integration for everything that is an AWS API.
@@ -100,6 +103,9 @@ type call struct {
 func (t *Tasks) Start(ctx context.Context, task integration.Task) (integration.Result, error) {
 	c := &call{ctx: ctx, t: t, task: task}
 	r := task.Resource
+	if text := Lacks(r.ARN, t.cfg.Implemented); text != "" {
+		return failed(lacks(text)), nil
+	}
 	switch name, isSDK := strings.CutPrefix(r.Service, "aws-sdk:"); {
 	case r.Kind == execution.Function:
 		c.service = "lambda"
@@ -107,18 +113,11 @@ func (t *Tasks) Start(ctx context.Context, task integration.Task) (integration.R
 	case r.Kind != execution.Service:
 		return integration.Result{}, fmt.Errorf("%s is nothing that AWS calls", r.ARN)
 	case isSDK:
-		m, ok := modelled[name]
-		op := operation(m, r.API)
-		if !ok || op == nil {
-			return failed(lacks(r.ARN)), nil
-		}
+		m := modelled[name]
 		c.service, c.sdk = m.signing, &m
-		return c.result(c.plain(op.Name, style{}))
+		return c.result(c.plain(operation(m, r.API).Name, style{}))
 	}
-	a, ok := actions[r.Service+":"+r.API]
-	if !ok {
-		return failed(lacks(r.ARN)), nil
-	}
+	a := actions[r.Service+":"+r.API]
 	c.service = a.service
 	return c.result(a.start(c))
 }
@@ -186,13 +185,9 @@ func (c *call) result(r integration.Result, err error) (integration.Result, erro
 }
 
 // lacks is the failure of a task that Mayfly has nothing for.
-func lacks(arn string) *asl.Failure {
-	text := strings.TrimSuffix(Lacks(arn, nil), ": this state will fail.")
-	if text == "" {
-		text = "Mayfly does not have " + arn
-	}
-	return &asl.Failure{Error: asl.ErrTaskFailed, Cause: text +
-		". On AWS this state would run. It fails here at once, so that nothing seems to have happened that has not."}
+func lacks(text string) *asl.Failure {
+	return &asl.Failure{Error: asl.ErrTaskFailed, Cause: strings.Replace(text, ": this state will fail.", ".", 1) +
+		" On AWS this state would run. It fails here at once, so that nothing seems to have happened that has not."}
 }
 
 func failed(f *asl.Failure) integration.Result { return integration.Result{Failure: f} }

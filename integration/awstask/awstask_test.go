@@ -383,8 +383,8 @@ func TestLacks(t *testing.T) {
 		"arn:aws:states:us-east-1:000000000000:activity:a": "",
 		"arn:aws:states:::apigateway:invoke":               "Mayfly does not have the integration apigateway:invoke: this state will fail.",
 		"arn:aws:states:::aws-sdk:polly:describeVoices":    "Mayfly does not have describeVoices of the service polly: this state will fail.",
-		"arn:aws:states:::glue:startJobRun.sync":           "Mayfly does not have StartJobRun of the service glue: this state will fail.",
-		"arn:aws:states:::events:putEvents":                "Mayfly does not have PutEvents of the service events: this state will fail.",
+		"arn:aws:states:::glue:startJobRun.sync":           "Mayfly does not have StartJobRun of the service glue: this state will fail. A server with --remote glue sends its calls to AWS.",
+		"arn:aws:states:::events:putEvents":                "Mayfly does not have PutEvents of the service events: this state will fail. A server with --remote events sends its calls to AWS.",
 	} {
 		if got := awstask.Lacks(arn, has); got != want {
 			t.Errorf("%s: %q, want %q", arn, got, want)

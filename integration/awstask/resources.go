@@ -165,7 +165,7 @@ func Lacks(arn string, implemented func(service, operation string) bool) string 
 	}
 	for _, c := range calls {
 		if !implemented(service, c) {
-			return fmt.Sprintf("Mayfly does not have %s of the service %s: this state will fail.", c, service)
+			return fmt.Sprintf("Mayfly does not have %s of the service %s: this state will fail. A server with --remote %[2]s sends its calls to AWS.", c, service)
 		}
 	}
 	return ""

@@ -99,7 +99,8 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		p.gateway.Forward(name, aws)
 	}
 	connections, calls := s.newHTTP()
-	real := integration.Router{Integration: awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Remote: func(service string) bool { return slices.Contains(elsewhere, service) }}),
+	real := integration.Router{Integration: awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Implemented: p.gateway.Implements,
+		Remote: func(service string) bool { return slices.Contains(elsewhere, service) }}),
 		ByService: map[string]integration.Integration{"http": calls}}
 	var mocks *mocktask.Mocks
 	if s.settings.MockConfig != "" {
@@ -115,7 +116,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
 	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge,
-		CheckMock: awstask.CheckMock, Mocks: mocks.Check})
+		Lacks: func(arn string) string { return awstask.Lacks(arn, p.gateway.Implements) }, CheckMock: awstask.CheckMock, Mocks: mocks.Check})
 
 	p.gateway.Register(
 		objects.API(),

@@ -134,6 +134,12 @@ func (g *Gateway) service(name string) (*awscall.Service, awscall.Caller) {
 	return g.services[name], nil
 }
 
+// Implements reports whether calls of an operation are answered: here, or elsewhere.
+func (g *Gateway) Implements(service, operation string) bool {
+	s, remote := g.service(service)
+	return remote != nil || s != nil && s.Has(operation)
+}
+
 // Invoke makes a call in process.
 func (g *Gateway) Invoke(ctx context.Context, c awscall.Call) (map[string]any, error) {
 	m := awsapi.Load(c.Service)
