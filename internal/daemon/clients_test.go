@@ -185,3 +185,42 @@ func TestS3AForms(t *testing.T) {
 		t.Errorf("virtual-hosted listing: %s", b)
 	}
 }
+
+// TestStatesActions calls every action of Step Functions with real clients, good and bad: testdata/states.json.
+func TestStatesActions(t *testing.T) {
+	c := findClients(t)
+	t.Setenv("AWS_DISABLE_HOST_PREFIX_INJECTION", "true")
+	for _, client := range []string{"boto3", "cli"} {
+		t.Run(client, func(t *testing.T) {
+			s := start(t, Settings{Listen: "127.0.0.1:0", DataDir: t.TempDir()})
+			defer s.Stop()
+			if out := run(t, s, ".", c.python, "testdata/states.py", client); strings.TrimSpace(out) != "37 actions" && strings.TrimSpace(out) != "34 actions" { // 34: without those of Map Runs
+				t.Errorf("printed %q", out)
+			}
+		})
+	}
+}
+
+// TestSyncHost: clients put sync- before the host of these operations.
+func TestSyncHost(t *testing.T) {
+	s := start(t, Settings{Listen: "127.0.0.1:0", DataDir: t.TempDir()})
+	defer s.Stop()
+	for _, host := range []string{"sync-127.0.0.1:4566", "sync-localhost", "sync-states.us-east-1.amazonaws.com"} {
+		req, err := http.NewRequest("POST", s.Endpoint(), strings.NewReader(`{"definition": "{\"Type\":\"Pass\",\"End\":true}", "input": "7"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header.Set("X-Amz-Target", "AWSStepFunctions.TestState")
+		req.Header.Set("Content-Type", "application/x-amz-json-1.0")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 200 || !strings.Contains(string(b), `"output":"7"`) {
+			t.Errorf("%s: %s %s %v", host, res.Status, b, err)
+		}
+	}
+}
