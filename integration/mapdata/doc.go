@@ -42,7 +42,7 @@ type Item struct {
 	Key    string // the member's name, when an object is mapped over
 	Keyed  bool   // Key is given
 	Value  jsonvalue.Value
-	Source string // AWS's Map.Item.Source: "STATE_DATA", "S3://bucket/key", "S3://bucket"
+	Source string // AWS's Map.Item.Source: "STATE_DATA", "s3://bucket/key", "s3://bucket"
 }
 
 // Reader reads items in order. It is used by one goroutine.
