@@ -141,8 +141,11 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	return p, nil
 }
 
-// python is the interpreter of Python functions: the one that mayfly setup brought, with boto3.
+// python is the interpreter of Python functions: the one of the settings, or that which mayfly setup brought, with boto3.
 func (s *Server) python() string {
+	if s.settings.Python != "" {
+		return s.settings.Python
+	}
 	in, err := spark.Find(s.spark())
 	if err != nil {
 		return ""

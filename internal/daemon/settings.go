@@ -32,6 +32,7 @@ type Settings struct {
 	CacheDir       string `name:"cache" help:"folder of what mayfly setup brings; the user's cache directory by default"`
 	Cores          string `name:"cores" help:"cores that all clusters together may have; four times the machine's by default, since clusters that wait use none"`
 	Memory         string `name:"memory" help:"memory that all clusters together may have, such as 12g; three quarters of the machine's by default"`
+	Python         string `name:"python" help:"interpreter of Lambda functions in Python; the one with boto3 that mayfly setup brings by default"`
 	SparkVersion   string `name:"spark-version" help:"version of Spark; the newest that EMR runs by default"`
 	SparkHome      string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
 	Remote         string `name:"remote" help:"services, by signing name and with commas between, whose calls go to AWS itself, e.g. dynamodb,glue; they are signed with this machine's AWS credentials"`

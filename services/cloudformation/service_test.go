@@ -265,7 +265,7 @@ func TestRefused(t *testing.T) {
 		if err := json.Unmarshal([]byte(doc), &in); err != nil {
 			t.Fatalf("case %d: %v", i, err)
 		}
-		_, err := w.gate.Invoke(w.ctx, awscall.Call{Principal: person, Service: "cloudformation", Operation: op, Input: in})
+		_, err := w.to.Invoke(w.ctx, awscall.Call{Principal: person, Service: "cloudformation", Operation: op, Input: in})
 		got := "nothing"
 		if err != nil {
 			got = strings.ReplaceAll(err.Error(), "\n", "\\n")
@@ -358,7 +358,7 @@ func TestIdempotency(t *testing.T) {
 	}
 	var ids []string
 	for range 2 { // the same request of an execution, repeated
-		out, err := awscall.Typed[api.CreateStackOutput](w.ctx, w.gate, awscall.Call{Principal: person, RequestKey: "execution/x/3/0", Service: "cloudformation", Operation: "CreateStack"}, clusterStack("key"))
+		out, err := awscall.Typed[api.CreateStackOutput](w.ctx, w.to, awscall.Call{Principal: person, RequestKey: "execution/x/3/0", Service: "cloudformation", Operation: "CreateStack"}, clusterStack("key"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,90 +5,39 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net/http/httptest"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/mayfly-run/mayfly/durable"
-	"github.com/mayfly-run/mayfly/engine"
-	"github.com/mayfly-run/mayfly/integration/awstask"
 	api "github.com/mayfly-run/mayfly/internal/awsapi/cfnapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
-	"github.com/mayfly-run/mayfly/internal/clock"
-	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/daemon"
 	"github.com/mayfly-run/mayfly/internal/identity"
-	"github.com/mayfly-run/mayfly/internal/wake"
-	"github.com/mayfly-run/mayfly/services/cloudformation"
 	"github.com/mayfly-run/mayfly/services/cloudformation/resource"
-	"github.com/mayfly-run/mayfly/services/ec2"
-	"github.com/mayfly-run/mayfly/services/iam"
-	"github.com/mayfly-run/mayfly/services/lambda"
-	"github.com/mayfly-run/mayfly/services/logs"
-	"github.com/mayfly-run/mayfly/services/s3"
-	"github.com/mayfly-run/mayfly/services/sns"
-	"github.com/mayfly-run/mayfly/services/sqs"
-	"github.com/mayfly-run/mayfly/services/states"
-	"github.com/mayfly-run/mayfly/store/memory"
 )
 
-// realWorld is a world with the real services around CloudFormation, but for EMR.
+// realWorld is the whole server around CloudFormation.
 func realWorld(t *testing.T) *world {
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Fatal("Python is needed: ", err)
 	}
-	w := &world{t: t, store: memory.New(), ctx: identity.With(t.Context(), person), fakes: &fakes{wake: &wake.Bus{}}}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	clk := clock.System{}
-	dir := t.TempDir()
-	fatal := func(err error) { t.Errorf("fatal: %v", err) }
-	endpoint := func() string { return w.http.URL }
-	w.loop = durable.New(durable.Config{Store: w.store, Log: log, Fatal: fatal})
-	if w.gate, err = gateway.New(t.Context(), gateway.Config{Store: w.store, Log: log}); err != nil {
-		t.Fatal(err)
-	}
-	w.http = httptest.NewServer(w.gate)
-	objects, err := s3.New(t.Context(), s3.Config{Store: w.store, Clock: clk, Log: log, DataDir: dir, Fatal: fatal})
+	s, err := daemon.Start(t.Context(), daemon.Settings{Listen: "127.0.0.1:0", DataDir: t.TempDir(), Python: python}, "test", log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	functions := lambda.New(lambda.Config{Store: w.store, Loop: w.loop, Clock: clk, Log: log, Calls: w.gate, Issuer: w.gate.Keys, DataDir: dir, Endpoint: endpoint, Python: python})
-	e, err := engine.New(t.Context(), engine.Config{Store: w.store, Loop: w.loop, Clock: clk, Log: log, Integrations: awstask.New(awstask.Config{Calls: w.gate, Clock: clk}), Wake: w.wake})
-	if err != nil {
-		t.Fatal(err)
-	}
-	machines := states.New(states.Config{Store: w.store, Engine: e, Clock: clk, Log: log, Calls: w.gate, Resource: awstask.Judge})
-	w.svc = cloudformation.New(cloudformation.Config{Store: w.store, Loop: w.loop, Log: log, Calls: w.gate, Wake: w.wake, Endpoint: endpoint})
-	w.gate.Register(objects.API(), functions.API(), machines.API(), w.svc.API(),
-		sns.New(sns.Config{Store: w.store, Loop: w.loop, Clock: clk, Log: log, Calls: w.gate, Endpoint: endpoint, MailDir: dir, From: "a@example.com"}).API(),
-		sqs.New(sqs.Config{Store: w.store, Clock: clk, Endpoint: endpoint}).API(), logs.New(logs.Config{Store: w.store, Clock: clk}).API(),
-		iam.New(iam.Config{Store: w.store, Clock: clk}).API(), ec2.New(ec2.Config{Store: w.store, Clock: clk}).API())
-	if err := functions.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := machines.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.loop.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		e.Stop()
-		w.stop()
-		functions.Stop()
-	})
-	return w
+	t.Cleanup(s.Stop)
+	keys := identity.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}
+	return &world{t: t, ctx: t.Context(), fakes: &fakes{}, to: &awscall.Remote{Endpoint: s.Endpoint(), Region: person.Region, Credentials: awscall.Static(keys), HTTP: http.DefaultClient}}
 }
 
 // read calls an operation of another service.
 func (w *world) read(service, op string, in map[string]any) (map[string]any, error) {
-	return w.gate.Invoke(w.ctx, awscall.Call{Principal: person, Service: service, Operation: op, Input: in})
+	return w.to.Invoke(w.ctx, awscall.Call{Principal: person, Service: service, Operation: op, Input: in})
 }
 
 // Every type but EMR's is made, changed and deleted by the services themselves.

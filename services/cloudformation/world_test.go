@@ -21,6 +21,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/awsapi/s3api"
 	"github.com/mayfly-run/mayfly/internal/awsapi/snsapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
 	"github.com/mayfly-run/mayfly/internal/wake"
@@ -178,7 +179,7 @@ type world struct {
 	*fakes
 	t     *testing.T
 	store store.Store
-	gate  *gateway.Gateway
+	to    awscall.Caller
 	svc   *cloudformation.Service
 	loop  *durable.Loop
 	http  *httptest.Server
@@ -198,14 +199,14 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	w.loop = durable.New(durable.Config{Store: w.store, Log: log, Fatal: func(err error) { w.t.Errorf("fatal: %v", err) }})
-	var err error
-	if w.gate, err = gateway.New(w.t.Context(), gateway.Config{Store: w.store, Log: log}); err != nil {
+	gate, err := gateway.New(w.t.Context(), gateway.Config{Store: w.store, Log: log})
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.http = httptest.NewServer(w.gate)
-	w.svc = cloudformation.New(cloudformation.Config{Store: w.store, Loop: w.loop, Log: log, Calls: w.gate, Wake: w.wake, Endpoint: func() string { return w.http.URL }})
-	w.gate.Register(w.services(w.store)...)
-	w.gate.Register(w.svc.API())
+	w.to, w.http = gate, httptest.NewServer(gate)
+	w.svc = cloudformation.New(cloudformation.Config{Store: w.store, Loop: w.loop, Log: log, Calls: gate, Wake: w.wake, Endpoint: func() string { return w.http.URL }})
+	gate.Register(w.services(w.store)...)
+	gate.Register(w.svc.API())
 	if err := w.loop.Start(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func (w *world) restart() {
 }
 
 func call[Out any](w *world, op string, in any) (*Out, error) {
-	return awscall.Typed[Out](w.ctx, w.gate, awscall.Call{Principal: identity.From(w.ctx), Service: "cloudformation", Operation: op}, in)
+	return awscall.Typed[Out](w.ctx, w.to, awscall.Call{Principal: identity.From(w.ctx), Service: "cloudformation", Operation: op}, in)
 }
 
 func must[Out any](w *world, op string, in any) *Out {
@@ -242,13 +243,19 @@ func (w *world) until(stack string, statuses ...string) api.Stack {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
 	changed := make(chan struct{}, 1)
-	defer w.wake.Watch(stack, func() {
+	look := func() {
 		select {
 		case changed <- struct{}{}:
 		default:
 		}
-	})()
+	}
+	if w.wake != nil {
+		defer w.wake.Watch(stack, look)()
+	}
 	for {
+		if w.wake == nil {
+			defer clock.System{}.AfterFunc(50*time.Millisecond, look).Stop()
+		}
 		out, err := call[api.DescribeStacksOutput](w, "DescribeStacks", &api.DescribeStacksInput{StackName: &stack})
 		if err != nil {
 			w.t.Fatal(err)
