@@ -64,10 +64,9 @@ func TestDiagnostics(t *testing.T) {
 		`not`: `INVALID_JSON_DESCRIPTION: Unrecognized token 'not'`,
 		`[]`:  `INVALID_JSON_DESCRIPTION: Definition must be a valid JSON object`,
 		`{}`:  `SCHEMA_VALIDATION_FAILED: These fields are required: [States, StartAt] at /`,
-		`{"StartAt":"A","States":{"A":{"Type":"X"}}}`:                                         `SCHEMA_VALIDATION_FAILED: The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map] at /States/A/Type`,
-		`{"StartAt":"A","States":{"A":{"Type":"Pass","QueryLanguage":"JSONata","End":true}}}`: `SCHEMA_VALIDATION_FAILED: The query language JSONata is not supported yet at /States/A/QueryLanguage`,
-		`{"StartAt":"A","States":{"A":{"Type":"Parallel","Branches":[],"End":true}}}`:         `SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Branches`,
-		`{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"A"}}}`:                           `MISSING_END_STATE: No state that can be reached ends the workflow at /States`,
+		`{"StartAt":"A","States":{"A":{"Type":"X"}}}`:                                 `SCHEMA_VALIDATION_FAILED: The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map] at /States/A/Type`,
+		`{"StartAt":"A","States":{"A":{"Type":"Parallel","Branches":[],"End":true}}}`: `SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Branches`,
+		`{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"A"}}}`:                   `MISSING_END_STATE: No state that can be reached ends the workflow at /States`,
 	} {
 		m, d := Parse([]byte(text), ParseOptions{})
 		if m != nil || len(d) == 0 || !strings.HasPrefix(d[0].String(), want) {
@@ -114,7 +113,7 @@ func TestTaskData(t *testing.T) {
 		t.Error(exit, f)
 	}
 	catch := WorkOf(v.State).Catch
-	if exit, f := v.Caught(MatchCatcher(catch, Failure{"A", "why"}), Failure{"A", "why"}); f != nil || exit.Output.String() != `{"a":1,"err":{"Error":"A","Cause":"why"}}` {
+	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "A", Cause: "why"}), Failure{Error: "A", Cause: "why"}); f != nil || exit.Output.String() != `{"a":1,"err":{"Error":"A","Cause":"why"}}` {
 		t.Error(exit, f)
 	}
 	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "B"}), Failure{Error: "B"}); f != nil || exit.Output.String() != `{"Error":"B","Cause":null}` {

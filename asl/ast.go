@@ -71,6 +71,8 @@ type Common struct {
 	InputPath           PathField
 	OutputPath          PathField
 	Assign              *Template // nil: none
+	Output              *Template // JSONata; nil: the result, or the input of a state that has none
+	ReadsContext        bool      // an expression may read the context object
 }
 
 // Base returns c.
@@ -78,7 +80,7 @@ func (c *Common) Base() *Common { return c }
 
 // Work is what the states have that do something which may fail: Task, Parallel, Map.
 type Work struct {
-	Parameters     *Template // of a Map: ItemSelector
+	Parameters     *Template // JSONata: Arguments; of a Map: ItemSelector
 	ResultSelector *Template
 	ResultPath     ResultPath
 	Retry          []Retrier
@@ -108,6 +110,7 @@ type TaskState struct {
 	HeartbeatSeconds     int64     // 0: none
 	TimeoutSecondsPath   *jsonpath.Path
 	HeartbeatSecondsPath *jsonpath.Path
+	Timeout, Heartbeat   *Template // JSONata expressions; nil: the constants
 }
 
 // PassState passes its input on, or a Result.
@@ -125,6 +128,8 @@ type WaitState struct {
 	Timestamp     *time.Time
 	SecondsPath   *jsonpath.Path
 	TimestampPath *jsonpath.Path
+
+	SecondsQuery, TimestampQuery *Template // JSONata expressions
 }
 
 // ChoiceState goes on by the first rule that matches.
@@ -147,6 +152,9 @@ type ChoiceRule struct {
 	Next     string          // at the top only
 	Comment  string
 	Assign   *Template // at the top only; nil: none
+
+	Condition *Template // JSONata, in place of all operators
+	Output    *Template // JSONata; nil: the input
 }
 
 // ParallelState runs branches side by side.
@@ -165,6 +173,8 @@ type MapState struct {
 	MaxConcurrency     int64          // 0: as many as the engine likes
 	MaxConcurrencyPath *jsonpath.Path
 	Distributed        *Distributed // nil: inline
+	Items              *Template    // JSONata; nil: the input
+	Concurrency        *Template    // JSONata: MaxConcurrency as an expression
 	Iterator           bool         // the old form: Iterator for ItemProcessor
 }
 
@@ -176,6 +186,8 @@ type FailState struct {
 	Common
 	Error, Cause         string
 	ErrorPath, CausePath *Expression
+
+	ErrorQuery, CauseQuery *Template // JSONata expressions
 }
 
 // PathField is InputPath or OutputPath: absent means $, null means {}.
@@ -211,6 +223,7 @@ type Catcher struct {
 	Next        string
 	ResultPath  ResultPath
 	Assign      *Template
+	Output      *Template // JSONata; nil: the error output
 	Comment     string
 }
 
@@ -239,6 +252,9 @@ const (
 type Failure struct {
 	Error string `json:"error,omitempty"`
 	Cause string `json:"cause,omitempty"`
+	// Evaluation is set where it was the evaluation of JSONata in a state that failed, which AWS shows as an event of
+	// its own. It is not kept: who hears of the failure first makes that event.
+	Evaluation *Evaluation `json:"-"`
 }
 
 // Severity of a Diagnostic.

@@ -36,9 +36,13 @@ func (v *Visit) choose(s *ChoiceState, input jsonvalue.Value) (next string, assi
 		}
 	}
 	if s.Default == "" {
-		return "", nil, v.failure(ErrNoChoiceMatched, "Failed to transition out of the state. The state's choices do not match the input and there is no Default.")
+		return "", nil, v.noChoice()
 	}
 	return s.Default, s.Assign, nil
+}
+
+func (v *Visit) noChoice() *Failure {
+	return v.failure(ErrNoChoiceMatched, "Failed to transition out of the state. The state's choices do not match the input and there is no Default.")
 }
 
 func (v *Visit) holds(r *ChoiceRule, input jsonvalue.Value) (bool, *Failure) {

@@ -100,7 +100,7 @@ func (p *parser) distributed(o, k object) *Distributed {
 	}
 	if v := o.kind("ItemBatcher", jsonvalue.KindObject); !v.IsZero() {
 		b := object{p, v, o.at("ItemBatcher")}
-		b.closed([]string{"MaxItemsPerBatch", "MaxItemsPerBatchPath", "MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath", "BatchInput"})
+		b.closed([]string{"MaxItemsPerBatch", "MaxInputBytesPerBatch", "BatchInput"}, p.either([]string{"MaxItemsPerBatchPath", "MaxInputBytesPerBatchPath"}, nil))
 		d.Batcher = &ItemBatcher{MaxItems: b.amount("MaxItemsPerBatch", 1, 1<<53, true), MaxBytes: b.amount("MaxInputBytesPerBatch", 1, maxBatchBytes, true), Input: b.template("BatchInput")}
 		if !d.Batcher.MaxItems.given(b) && !d.Batcher.MaxBytes.given(b) {
 			p.schema(v, b.pointer, "One of these fields is required: [MaxItemsPerBatch, MaxItemsPerBatchPath, MaxInputBytesPerBatch, MaxInputBytesPerBatchPath]")
@@ -137,17 +137,15 @@ func (p *parser) label(v jsonvalue.Value, pointer string) string {
 }
 
 func (p *parser) itemReader(o object) *ItemReader {
-	o.closed([]string{"Resource", "Parameters", "Arguments", "ReaderConfig"})
+	arguments := p.either([]string{"Parameters"}, []string{"Arguments"})
+	o.closed([]string{"Resource", "ReaderConfig"}, arguments)
 	o.required("Resource")
-	r := &ItemReader{Resource: o.str("Resource"), Arguments: o.template("Parameters")}
-	if t := o.template("Arguments"); t != nil {
-		r.Arguments = t
-	}
+	r := &ItemReader{Resource: o.str("Resource"), Arguments: o.template(arguments[0])}
 	if v := o.v.Member("Resource"); !v.IsZero() && r.Resource != ReadObject && r.Resource != ListObjects {
 		p.schema(v, o.at("Resource"), "The field 'Resource' should have one of these values: [%s, %s]", ReadObject, ListObjects)
 	}
 	if r.Arguments == nil {
-		p.schema(o.v, o.pointer, "These fields are required: [Parameters]")
+		o.required(arguments...)
 	}
 	v := o.kind("ReaderConfig", jsonvalue.KindObject)
 	if v.IsZero() {
@@ -157,7 +155,7 @@ func (p *parser) itemReader(o object) *ItemReader {
 		return r
 	}
 	k := object{p, v, o.at("ReaderConfig")}
-	k.closed([]string{"InputType", "Transformation", "ManifestType", "CSVHeaderLocation", "CSVHeaders", "CSVDelimiter", "ItemsPointer", "MaxItems", "MaxItemsPath"})
+	k.closed([]string{"InputType", "Transformation", "ManifestType", "CSVHeaderLocation", "CSVHeaders", "CSVDelimiter", "ItemsPointer", "MaxItems"}, p.either([]string{"MaxItemsPath"}, nil))
 	c := &r.Config
 	c.InputType = k.choice("InputType", "CSV", "JSON", "JSONL", "PARQUET", "MANIFEST")
 	c.Transformation = k.choice("Transformation", "NONE", "LOAD_AND_FLATTEN")
@@ -193,18 +191,16 @@ func (p *parser) itemReader(o object) *ItemReader {
 }
 
 func (p *parser) resultWriter(o object) *ResultWriter {
-	o.closed([]string{"Resource", "Parameters", "Arguments", "WriterConfig"})
-	w := &ResultWriter{Resource: o.str("Resource"), Arguments: o.template("Parameters")}
-	if t := o.template("Arguments"); t != nil {
-		w.Arguments = t
-	}
+	arguments := p.either([]string{"Parameters"}, []string{"Arguments"})
+	o.closed([]string{"Resource", "WriterConfig"}, arguments)
+	w := &ResultWriter{Resource: o.str("Resource"), Arguments: o.template(arguments[0])}
 	if v := o.v.Member("Resource"); !v.IsZero() && w.Resource != WriteObject {
 		p.schema(v, o.at("Resource"), "The field 'Resource' should have one of these values: [%s]", WriteObject)
 	}
 	config := o.kind("WriterConfig", jsonvalue.KindObject)
 	switch {
 	case w.Resource != "" && w.Arguments == nil:
-		p.schema(o.v, o.pointer, "These fields are required: [Parameters]")
+		o.required(arguments...)
 	case w.Resource == "" && w.Arguments != nil:
 		p.schema(o.v, o.pointer, "These fields are required: [Resource]")
 	case w.Resource == "" && config.IsZero():
@@ -232,10 +228,16 @@ func (o object) choice(name string, values ...string) string {
 	return v.Str()
 }
 
-// amount reads NAME or NAMEPath.
+// amount reads NAME or NAMEPath, or the expression NAME.
 func (o object) amount(name string, low, high float64, whole bool) Amount {
-	a := Amount{field: name, Path: o.path(name + "Path")}
-	o.oneOf(false, name, name+"Path")
+	a := Amount{field: name, Template: o.expression(name)}
+	if o.p.language == JSONPath {
+		a.Path = o.path(name + "Path")
+		o.oneOf(false, name, name+"Path")
+	}
+	if a.Template != nil {
+		return a
+	}
 	v := o.v.Member(name)
 	if v.IsZero() {
 		return a
@@ -310,7 +312,13 @@ func (v *Visit) DistributedItems(effective jsonvalue.Value) (items jsonvalue.Val
 		return jsonvalue.Value{}, 0, nil
 	}
 	items = effective
-	if m.ItemsPath != nil {
+	if v.jsonata() {
+		if m.Items != nil {
+			if items, f = m.Items.eval(v, v.Input); f != nil {
+				return items, 0, f
+			}
+		}
+	} else if m.ItemsPath != nil {
 		if items, f = v.plainPath(m.ItemsPath, effective); f != nil {
 			return items, 0, f
 		}
@@ -330,14 +338,14 @@ func (v *Visit) Distribute(effective jsonvalue.Value) (d Distribution, f *Failur
 	d.Express = s.Express
 	percent, f := v.amount(s.Percent, effective, false)
 	if f == nil && (percent < 0 || percent > 100) {
-		f = v.runtime("ToleratedFailurePercentage must be between 0 and 100.")
+		f = v.wrong(s.Percent.field, "ToleratedFailurePercentage must be between 0 and 100.")
 	}
 	if f != nil {
 		return d, f
 	}
 	count, f := v.amount(s.Failures, effective, true)
 	if f == nil && count < 0 {
-		f = v.runtime("ToleratedFailureCount cannot be negative.")
+		f = v.wrong(s.Failures.field, "ToleratedFailureCount cannot be negative.")
 	}
 	if f != nil {
 		return d, f
@@ -370,7 +378,7 @@ func (v *Visit) Distribute(effective jsonvalue.Value) (d Distribution, f *Failur
 		}{{b.MaxItems, &d.Batch.MaxItems, 1 << 53}, {b.MaxBytes, &d.Batch.MaxBytes, maxBatchBytes}} {
 			n, f := v.amount(x.amount, effective, true)
 			if f == nil && (x.amount.Path != nil || x.amount.Template != nil) && (n < 1 || n > x.high) {
-				f = v.runtime("%s must be between 1 and %v.", x.amount.field, x.high)
+				f = v.wrong(x.amount.field, "%s must be between 1 and %v.", x.amount.field, x.high)
 			}
 			if f != nil {
 				return d, f
@@ -405,10 +413,11 @@ func (v *Visit) amount(a Amount, effective jsonvalue.Value, whole bool) (float64
 			return 0, f
 		}
 	case a.Template != nil:
-		var f *Failure
-		if value, f = a.Template.eval(v, effective); f != nil {
-			return 0, f
+		value, f := v.typed(a.Template, jsonvalue.KindNumber)
+		if _, integer := value.Int(); f == nil && whole && !integer {
+			f = v.notWhole(a.field, value)
 		}
+		return value.Float(), f
 	default:
 		return a.Constant, nil
 	}

@@ -80,6 +80,9 @@ type parser struct {
 	depth   int
 	labels  map[string]bool
 	outer   []map[string]bool // variables that the blocks around assign
+
+	language QueryLanguage // of the state that is being read
+	here     string        // its pointer
 }
 
 func (p *parser) pos(offset int) Pos {
@@ -138,14 +141,29 @@ func (o object) closed(lists ...[]string) {
 			continue
 		}
 		switch {
-		case slices.Contains(jsonataFields, name):
-			o.p.schema(key, o.at(name), "The field '%s' belongs to the query language JSONata, which is not supported yet", name)
+		case o.p.language == JSONPath && slices.Contains(jsonataFields, name):
+			o.p.otherLanguage(o, key, JSONata)
+		case o.p.language == JSONata && slices.Contains(jsonpathFields, name):
+			o.p.otherLanguage(o, key, JSONPath)
 		case slices.Contains(distributedFields, name):
 			o.p.schema(key, o.at(name), "Field '%s' is not supported by a Map state in Inline mode", name)
 		default:
 			o.p.schema(key, o.at(name), "Field '%s' is not supported", name)
 		}
 	}
+}
+
+// otherLanguage reports a field that only the other query language has. AWS: the location is that of the object.
+func (p *parser) otherLanguage(o object, key jsonvalue.Value, other QueryLanguage) {
+	p.schema(key, o.root(), "The QueryLanguage is set to '%s', but field '%s' is only supported for the '%s' QueryLanguage", p.language, key.Str(), other)
+}
+
+// either is the list of fields for the query language of the state that is being read.
+func (p *parser) either(jsonpath, jsonata []string) []string {
+	if p.language == JSONata {
+		return jsonata
+	}
+	return jsonpath
 }
 
 // required reports the fields that are missing.
@@ -244,11 +262,21 @@ func (o object) resultPath() ResultPath {
 	return ResultPath{Text: v.Str(), Steps: steps}
 }
 
-// template reads a payload template. It is an object as a rule, but any JSON is taken.
-func (o object) template(name string) *Template {
+// template reads a payload template of the state's query language. It is an object as a rule, but any JSON is taken. has
+// is what $states offers there besides input and context.
+func (o object) template(name string, has ...string) *Template {
 	v := o.v.Member(name)
 	if v.IsZero() {
 		return nil
+	}
+	if o.p.language == JSONata {
+		t := &Template{source: v}
+		if node, dynamic := o.p.queries(v, o.at(name), strings.Join(has, "")); dynamic {
+			t.root = node
+		} else {
+			t.source = jsonvalue.MustParse(v.String()) // without the definition's bytes
+		}
+		return t
 	}
 	o.p.lookForDollar(name, v, o.at(name))
 	return compileTemplate(v, func(field string, at jsonvalue.Value, err error) {
@@ -282,13 +310,16 @@ func (p *parser) lookForDollar(name string, v jsonvalue.Value, pointer string) {
 	}
 }
 
-func (o object) assign() *Template {
+func (o object) assign(has ...string) *Template {
 	v := o.kind("Assign", jsonvalue.KindObject)
 	if v.IsZero() {
 		return nil
 	}
 	for key := range v.Keyed() {
-		name := strings.TrimSuffix(key.Str(), ".$")
+		name := key.Str()
+		if o.p.language == JSONPath {
+			name = strings.TrimSuffix(name, ".$")
+		}
 		switch {
 		case name == "states":
 			o.p.schema(key, o.at("Assign"), "The variable name 'states' is reserved")
@@ -298,18 +329,27 @@ func (o object) assign() *Template {
 			o.p.schema(key, o.at("Assign"), "The variable '%s' is assigned in an outer scope and cannot be assigned here", name)
 		}
 	}
-	return o.template("Assign")
+	return o.template("Assign", has...)
 }
 
 var (
-	jsonataFields     = []string{"Arguments", "Output", "Items", "Condition"}
+	// The fields that only one query language has, wherever they stand.
+	jsonataFields  = []string{"Arguments", "Output", "Items", "Condition"}
+	jsonpathFields = []string{"InputPath", "OutputPath", "Parameters", "ResultSelector", "ResultPath", "Result", "ItemsPath", "ItemsPointerPath",
+		"TimeoutSecondsPath", "HeartbeatSecondsPath", "SecondsPath", "TimestampPath", "MaxConcurrencyPath", "ErrorPath", "CausePath",
+		"ToleratedFailureCountPath", "ToleratedFailurePercentagePath", "MaxItemsPath", "MaxItemsPerBatchPath", "MaxInputBytesPerBatchPath",
+		"Variable", "And", "Or", "Not"}
+
 	distributedFields = []string{"ItemReader", "ItemBatcher", "ResultWriter", "Label"}
-	toleranceFields   = []string{"ToleratedFailureCount", "ToleratedFailureCountPath", "ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
+	toleranceFields   = []string{"ToleratedFailureCount", "ToleratedFailurePercentage"}
+	tolerancePaths    = []string{"ToleratedFailureCountPath", "ToleratedFailurePercentagePath"}
 
 	commonFields = []string{"Type", "Comment", "QueryLanguage"}
 	flowFields   = []string{"Next", "End"}
 	pathFields   = []string{"InputPath", "OutputPath"}
+	outputFields = []string{"Output"}
 	workFields   = []string{"ResultSelector", "ResultPath", "Retry", "Catch", "Parameters", "Assign"}
+	workQueries  = []string{"Retry", "Catch", "Assign"}
 	typeNames    = []string{"Task", "Wait", "Pass", "Succeed", "Fail", "Choice", "Parallel", "Map"}
 )
 
@@ -323,23 +363,26 @@ func (p *parser) top(v jsonvalue.Value) {
 	if m.Version != "" && m.Version != "1.0" {
 		p.schema(v.Member("Version"), "/Version", "The field 'Version' should have one of these values: [1.0]")
 	}
-	switch language := o.language(); language {
-	case JSONata:
-		p.schema(v.Member("QueryLanguage"), "/QueryLanguage", "The query language JSONata is not supported yet")
-		return
-	}
+	m.QueryLanguage = o.language(JSONPath)
 	p.block(o, &m.Block)
 }
 
-// language is the QueryLanguage of an object, "" when it has none.
-func (o object) language() QueryLanguage {
-	v := o.kind("QueryLanguage", jsonvalue.KindString)
-	l := QueryLanguage(v.Str())
-	if !v.IsZero() && l != JSONPath && l != JSONata {
-		o.p.schema(v, o.at("QueryLanguage"), "The field 'QueryLanguage' should have one of these values: [JSONPath, JSONata]")
-		return JSONPath
+// language is the QueryLanguage of an object, or otherwise when it has none. AWS: whatever is not the text JSONPath is
+// read as JSONata.
+func (o object) language(otherwise QueryLanguage) QueryLanguage {
+	const name = "QueryLanguage"
+	v := o.v.Member(name)
+	switch l := QueryLanguage(v.Str()); {
+	case v.IsZero():
+		return otherwise
+	case v.Kind() != jsonvalue.KindString:
+		o.p.schema(v, o.at(name), "Expected value of type [STRING]")
+	case l == JSONPath:
+		return l
+	case l != JSONata:
+		o.p.schema(v, o.at(name), "Value should be one of the following: [JSONPath, JSONata]")
 	}
-	return l
+	return JSONata
 }
 
 // block reads StartAt and States of o.
@@ -472,18 +515,33 @@ func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
 	}
 }
 
+// state reads a state. AWS: the states of branches and iterations have the query language of the machine, not that of the
+// state around them.
 func (p *parser) state(name string, o object) State {
-	c := Common{Name: name, Pos: p.pos(o.v.Offset()), Pointer: o.pointer, QueryLanguage: JSONPath, Type: o.str("Type"), Comment: o.str("Comment")}
+	language, here := p.language, p.here
+	defer func() { p.language, p.here = language, here }()
+	p.language, p.here = o.language(p.machine.QueryLanguage), o.pointer
+	if p.machine.QueryLanguage == JSONata && p.language == JSONPath {
+		p.schema(o.v.Member("QueryLanguage"), o.pointer, "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine")
+	}
+	s := p.stateOf(name, o)
+	paths, templates := reads(s)
+	for _, t := range templates {
+		paths = slices.AppendSeq(paths, t.Paths())
+	}
+	s.Base().ReadsContext = slices.ContainsFunc(paths, func(p *jsonpath.Path) bool { root, _ := p.Root(); return root == jsonpath.RootContext }) ||
+		slices.ContainsFunc(templates, (*Template).readsContext)
+	return s
+}
+
+func (p *parser) stateOf(name string, o object) State {
+	c := Common{Name: name, Pos: p.pos(o.v.Offset()), Pointer: o.pointer, QueryLanguage: p.language, Type: o.str("Type"), Comment: o.str("Comment")}
 	if o.v.Member("Type").IsZero() {
 		o.required("Type")
 		return &PassState{Common: c}
 	}
 	if !slices.Contains(typeNames, c.Type) {
 		p.schema(o.v.Member("Type"), o.at("Type"), "The field 'Type' should have one of these values: [%s]", strings.Join(typeNames, ", "))
-		return &PassState{Common: c}
-	}
-	if o.language() == JSONata {
-		p.schema(o.v.Member("QueryLanguage"), o.at("QueryLanguage"), "The query language JSONata is not supported yet")
 		return &PassState{Common: c}
 	}
 	if c.Type != "Choice" && c.Type != "Succeed" && c.Type != "Fail" {
@@ -496,17 +554,28 @@ func (p *parser) state(name string, o object) State {
 			p.schema(o.v, o.pointer, "One of these fields is required: [Next, End]")
 		}
 	}
+	has := hasNothing
+	if c.Type == "Task" || c.Type == "Parallel" || c.Type == "Map" {
+		has = hasResult
+	}
 	if c.Type != "Fail" {
-		c.InputPath, c.OutputPath = o.pathField("InputPath"), o.pathField("OutputPath")
+		if p.language == JSONata {
+			c.Output = o.template("Output", has)
+		} else {
+			c.InputPath, c.OutputPath = o.pathField("InputPath"), o.pathField("OutputPath")
+		}
 		if c.Type != "Succeed" {
-			c.Assign = o.assign()
+			c.Assign = o.assign(has)
 		}
 	}
 	switch c.Type {
 	case "Task":
 		return p.task(c, o)
 	case "Pass":
-		o.closed(commonFields, flowFields, pathFields, []string{"Parameters", "Result", "ResultPath", "Assign"})
+		o.closed(commonFields, flowFields, []string{"Assign"}, p.either([]string{"InputPath", "OutputPath", "Parameters", "Result", "ResultPath"}, outputFields))
+		if p.language == JSONata {
+			return &PassState{Common: c}
+		}
 		s := &PassState{Common: c, Parameters: o.template("Parameters"), Result: o.v.Member("Result"), ResultPath: o.resultPath()}
 		if !s.Result.IsZero() {
 			p.staticResult(s.Result, o.at("Result"))
@@ -518,15 +587,19 @@ func (p *parser) state(name string, o object) State {
 	case "Choice":
 		return p.choice(c, o)
 	case "Succeed":
-		o.closed(commonFields, pathFields)
+		o.closed(commonFields, p.either(pathFields, outputFields))
 		return &SucceedState{c}
 	case "Fail":
-		o.closed(commonFields, []string{"Error", "Cause", "ErrorPath", "CausePath"})
-		o.oneOf(false, "Error", "ErrorPath")
-		o.oneOf(false, "Cause", "CausePath")
-		return &FailState{Common: c, Error: o.str("Error"), Cause: o.str("Cause"), ErrorPath: o.stringExpression("ErrorPath"), CausePath: o.stringExpression("CausePath")}
+		s := &FailState{Common: c, Error: o.str("Error"), Cause: o.str("Cause"), ErrorQuery: o.expression("Error"), CauseQuery: o.expression("Cause")}
+		o.closed(commonFields, []string{"Error", "Cause"}, p.either([]string{"ErrorPath", "CausePath"}, nil))
+		if p.language == JSONPath {
+			o.oneOf(false, "Error", "ErrorPath")
+			o.oneOf(false, "Cause", "CausePath")
+			s.ErrorPath, s.CausePath = o.stringExpression("ErrorPath"), o.stringExpression("CausePath")
+		}
+		return s
 	case "Parallel":
-		o.closed(commonFields, flowFields, pathFields, workFields, []string{"Branches"})
+		o.closed(commonFields, flowFields, p.either(pathFields, []string{"Output", "Arguments"}), p.either(workFields, workQueries), []string{"Branches"})
 		o.required("Branches")
 		s := &ParallelState{Common: c, Work: p.work(o)}
 		branches := o.kind("Branches", jsonvalue.KindArray)
@@ -578,21 +651,30 @@ func (o object) stringExpression(name string) *Expression {
 var activityARN = regexp.MustCompile(`^arn:[^:]+:states:[^:]+:[^:]+:activity:`)
 
 func (p *parser) task(c Common, o object) State {
-	o.closed(commonFields, flowFields, pathFields, workFields, []string{"Resource", "Credentials", "TimeoutSeconds", "TimeoutSecondsPath", "HeartbeatSeconds", "HeartbeatSecondsPath"})
+	o.closed(commonFields, flowFields, []string{"Resource", "Credentials", "TimeoutSeconds", "HeartbeatSeconds"}, p.either(workFields, workQueries),
+		p.either([]string{"InputPath", "OutputPath", "TimeoutSecondsPath", "HeartbeatSecondsPath"}, []string{"Output", "Arguments"}))
 	o.required("Resource")
-	s := &TaskState{Common: c, Work: p.work(o), Resource: o.str("Resource"),
-		TimeoutSeconds: o.integer("TimeoutSeconds", 0, 1, maxSeconds), TimeoutSecondsPath: o.path("TimeoutSecondsPath"),
-		HeartbeatSeconds: o.integer("HeartbeatSeconds", 0, 1, maxSeconds), HeartbeatSecondsPath: o.path("HeartbeatSecondsPath")}
-	o.oneOf(false, "TimeoutSeconds", "TimeoutSecondsPath")
-	o.oneOf(false, "HeartbeatSeconds", "HeartbeatSecondsPath")
+	s := &TaskState{Common: c, Work: p.work(o), Resource: o.str("Resource"), Timeout: o.expression("TimeoutSeconds"), Heartbeat: o.expression("HeartbeatSeconds")}
+	if s.Timeout == nil {
+		s.TimeoutSeconds = o.integer("TimeoutSeconds", 0, 1, maxSeconds)
+	}
+	if s.Heartbeat == nil {
+		s.HeartbeatSeconds = o.integer("HeartbeatSeconds", 0, 1, maxSeconds)
+	}
+	if p.language == JSONPath {
+		s.TimeoutSecondsPath, s.HeartbeatSecondsPath = o.path("TimeoutSecondsPath"), o.path("HeartbeatSecondsPath")
+		o.oneOf(false, "TimeoutSeconds", "TimeoutSecondsPath")
+		o.oneOf(false, "HeartbeatSeconds", "HeartbeatSecondsPath")
+	}
 	if s.TimeoutSeconds > 0 && s.HeartbeatSeconds >= s.TimeoutSeconds {
 		p.schema(o.v.Member("HeartbeatSeconds"), o.at("HeartbeatSeconds"), "HeartbeatSeconds must be smaller than TimeoutSeconds")
 	}
 	if v := o.kind("Credentials", jsonvalue.KindObject); !v.IsZero() {
-		if v.Member("RoleArn").IsZero() && v.Member("RoleArn.$").IsZero() {
+		fields := p.either([]string{"RoleArn", "RoleArn.$"}, []string{"RoleArn"})
+		if !slices.ContainsFunc(fields, func(name string) bool { return !v.Member(name).IsZero() }) {
 			p.schema(v, o.at("Credentials"), "The field 'RoleArn' is required but was missing")
 		} else {
-			object{p, v, o.at("Credentials")}.closed([]string{"RoleArn", "RoleArn.$"})
+			object{p, v, o.at("Credentials")}.closed(fields)
 		}
 		if r := v.Member("RoleArn"); !r.IsZero() && r.Kind() != jsonvalue.KindString {
 			p.schema(r, o.at("Credentials")+"/RoleArn", "Expected value of type String")
@@ -627,14 +709,19 @@ func (p *parser) task(c Common, o object) State {
 }
 
 func (p *parser) wait(c Common, o object) State {
-	o.closed(commonFields, flowFields, pathFields, []string{"Seconds", "Timestamp", "SecondsPath", "TimestampPath", "Assign"})
-	o.oneOf(true, "Seconds", "Timestamp", "SecondsPath", "TimestampPath")
-	s := &WaitState{Common: c, SecondsPath: o.path("SecondsPath"), TimestampPath: o.path("TimestampPath")}
-	if !o.v.Member("Seconds").IsZero() {
+	o.closed(commonFields, flowFields, []string{"Seconds", "Timestamp", "Assign"}, p.either([]string{"InputPath", "OutputPath", "SecondsPath", "TimestampPath"}, outputFields))
+	s := &WaitState{Common: c, SecondsQuery: o.expression("Seconds"), TimestampQuery: o.expression("Timestamp")}
+	if p.language == JSONata {
+		o.oneOf(true, "Seconds", "Timestamp")
+	} else {
+		o.oneOf(true, "Seconds", "Timestamp", "SecondsPath", "TimestampPath")
+		s.SecondsPath, s.TimestampPath = o.path("SecondsPath"), o.path("TimestampPath")
+	}
+	if !o.v.Member("Seconds").IsZero() && s.SecondsQuery == nil {
 		n := o.integer("Seconds", 0, 0, maxSeconds)
 		s.Seconds = &n
 	}
-	if v := o.kind("Timestamp", jsonvalue.KindString); !v.IsZero() {
+	if v := o.kind("Timestamp", jsonvalue.KindString); !v.IsZero() && s.TimestampQuery == nil {
 		t, ok := parseTimestamp(v.Str())
 		if !ok {
 			p.schema(v, o.at("Timestamp"), "String does not match RFC3339 timestamp")
@@ -645,7 +732,7 @@ func (p *parser) wait(c Common, o object) State {
 }
 
 func (p *parser) choice(c Common, o object) State {
-	o.closed(commonFields, pathFields, []string{"Choices", "Default", "Assign"})
+	o.closed(commonFields, p.either(pathFields, outputFields), []string{"Choices", "Default", "Assign"})
 	o.required("Choices")
 	s := &ChoiceState{Common: c, Default: o.str("Default")}
 	if v := o.v.Member("Default"); v.Kind() == jsonvalue.KindString && s.Default == "" {
@@ -675,6 +762,9 @@ func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 		r.Next = o.str("Next")
 		r.Assign = o.assign()
 	}
+	if p.language == JSONata {
+		return p.condition(r, o)
+	}
 	var found []string
 	for key := range o.v.Keyed() {
 		name := key.Str()
@@ -684,11 +774,10 @@ func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 			found = append(found, name)
 		}
 	}
-	if !o.v.Member("Condition").IsZero() {
-		p.schema(o.v.Member("Condition"), o.at("Condition"), "The field 'Condition' belongs to the query language JSONata, which is not supported yet")
-		return r
-	}
 	switch {
+	case len(found) == 0 && !o.v.Member("Condition").IsZero():
+		o.closed(fields, []string{"Variable"})
+		return r
 	case len(found) == 0:
 		p.schema(o.v, o.pointer, "A rule needs And, Or, Not, or a Variable with a comparison operator")
 		o.closed(fields, []string{"Variable"})
@@ -741,11 +830,35 @@ func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 	return r
 }
 
+// condition reads a rule of JSONata, whose operators are all in the Condition.
+func (p *parser) condition(r ChoiceRule, o object) ChoiceRule {
+	o.closed([]string{"Comment", "Next", "Assign", "Output", "Condition"})
+	o.required("Condition")
+	r.Output = o.template("Output")
+	v := o.v.Member("Condition")
+	if r.Condition = o.expression("Condition"); r.Condition == nil && !v.IsZero() {
+		o.kind("Condition", jsonvalue.KindBool)
+		r.Condition = o.template("Condition")
+	}
+	return r
+}
+
 func (p *parser) mapState(c Common, o object) State {
 	o.oneOf(true, "ItemProcessor", "Iterator")
-	o.oneOf(false, "ItemSelector", "Parameters")
-	o.oneOf(false, "MaxConcurrency", "MaxConcurrencyPath")
-	s := &MapState{Common: c, Work: p.work(o), ItemsPath: o.path("ItemsPath"), MaxConcurrency: o.integer("MaxConcurrency", 0, 0, 1<<31-1), MaxConcurrencyPath: o.path("MaxConcurrencyPath"), Processor: &Block{}}
+	s := &MapState{Common: c, Work: p.work(o), Processor: &Block{}, Concurrency: o.expression("MaxConcurrency")}
+	if s.Concurrency == nil {
+		s.MaxConcurrency = o.integer("MaxConcurrency", 0, 0, maxConcurrency)
+	}
+	if p.language == JSONata {
+		if v := o.v.Member("Items"); v.Kind() != jsonvalue.KindObject && o.expression("Items") == nil {
+			o.kind("Items", jsonvalue.KindArray)
+		}
+		s.Items = o.template("Items")
+	} else {
+		o.oneOf(false, "ItemSelector", "Parameters")
+		o.oneOf(false, "MaxConcurrency", "MaxConcurrencyPath")
+		s.ItemsPath, s.MaxConcurrencyPath = o.path("ItemsPath"), o.path("MaxConcurrencyPath")
+	}
 	if t := o.template("ItemSelector"); t != nil {
 		s.Parameters = t
 	}
@@ -755,7 +868,8 @@ func (p *parser) mapState(c Common, o object) State {
 	}
 	b := object{p, o.kind(name, jsonvalue.KindObject), o.at(name)}
 	k := object{p, b.v.Member("ProcessorConfig"), b.at("ProcessorConfig")}
-	fields := [][]string{commonFields, flowFields, pathFields, workFields, toleranceFields, {"ItemProcessor", "Iterator", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath"}}
+	fields := [][]string{commonFields, flowFields, toleranceFields, {"ItemProcessor", "Iterator", "ItemSelector", "MaxConcurrency"}, p.either(workFields, workQueries),
+		p.either([]string{"InputPath", "OutputPath", "ItemsPath", "MaxConcurrencyPath"}, []string{"Output", "Items"}), p.either(tolerancePaths, nil)}
 	if k.v.Member("Mode").Str() == "DISTRIBUTED" {
 		fields = append(fields, distributedFields)
 		s.Distributed = p.distributed(o, k)
@@ -763,7 +877,7 @@ func (p *parser) mapState(c Common, o object) State {
 		// The language allows thresholds on any Map. AWS: they are of Distributed Map.
 		o.amount("ToleratedFailureCount", 0, 1<<53, true)
 		o.amount("ToleratedFailurePercentage", 0, 100, false)
-		for _, f := range toleranceFields {
+		for _, f := range slices.Concat(toleranceFields, tolerancePaths) {
 			if v := o.v.Member(f); !v.IsZero() {
 				p.report(Diagnostic{Pos: p.pos(v.Offset()), Pointer: o.at(f), Code: CodeUnsupported, Severity: SeverityWarning,
 					Message: fmt.Sprintf("The field '%s' has no effect on a Map state in Inline mode", f)})
@@ -795,7 +909,12 @@ func (p *parser) mapState(c Common, o object) State {
 
 // work reads what Task, Parallel and Map share.
 func (p *parser) work(o object) Work {
-	w := Work{Parameters: o.template("Parameters"), ResultSelector: o.template("ResultSelector"), ResultPath: o.resultPath()}
+	var w Work
+	if p.language == JSONata {
+		w.Parameters = o.template("Arguments")
+	} else {
+		w = Work{Parameters: o.template("Parameters"), ResultSelector: o.template("ResultSelector"), ResultPath: o.resultPath()}
+	}
 	retry := o.kind("Retry", jsonvalue.KindArray)
 	for v := range retry.Elements() {
 		r := object{p, v, fmt.Sprintf("%s[%d]", o.at("Retry"), len(w.Retry))}
@@ -835,9 +954,15 @@ func (p *parser) work(o object) Work {
 			p.schema(v, k.pointer, "Expected value of type Object")
 			continue
 		}
-		k.closed([]string{"ErrorEquals", "Next", "ResultPath", "Assign", "Comment"})
+		k.closed([]string{"ErrorEquals", "Next", "Assign", "Comment"}, p.either([]string{"ResultPath"}, outputFields))
 		k.required("Next")
-		w.Catch = append(w.Catch, Catcher{Pos: p.pos(v.Offset()), ErrorEquals: k.errorEquals(len(w.Catch) == catch.Len()-1), Next: k.str("Next"), ResultPath: k.resultPath(), Assign: k.assign(), Comment: k.str("Comment")})
+		x := Catcher{Pos: p.pos(v.Offset()), ErrorEquals: k.errorEquals(len(w.Catch) == catch.Len()-1), Next: k.str("Next"), Assign: k.assign(hasError), Comment: k.str("Comment")}
+		if p.language == JSONata {
+			x.Output = k.template("Output", hasError)
+		} else {
+			x.ResultPath = k.resultPath()
+		}
+		w.Catch = append(w.Catch, x)
 	}
 	return w
 }

@@ -13,8 +13,14 @@ func (m *StateMachine) VariableReferences() map[string][]string {
 	for _, b := range m.blocks {
 		for name, s := range b.States {
 			used := map[string]bool{}
-			for _, p := range paths(s) {
-				if root, variable := p.Root(); root == jsonpath.RootVariable {
+			paths, templates := reads(s)
+			for _, p := range paths {
+				if variable, ok := variableOf(p); ok {
+					used[variable] = true
+				}
+			}
+			for _, t := range templates {
+				for variable := range t.variables {
 					used[variable] = true
 				}
 			}
@@ -26,41 +32,47 @@ func (m *StateMachine) VariableReferences() map[string][]string {
 	return out
 }
 
-// paths are all paths in the fields of one state, inner blocks left out.
-func paths(s State) []*jsonpath.Path {
-	var out []*jsonpath.Path
+func variableOf(p *jsonpath.Path) (string, bool) {
+	root, variable := p.Root()
+	return variable, root == jsonpath.RootVariable
+}
+
+// reads are all paths and templates in the fields of one state, inner blocks left out.
+func reads(s State) (paths []*jsonpath.Path, templates []*Template) {
 	add := func(list ...*jsonpath.Path) {
 		for _, p := range list {
 			if p != nil {
-				out = append(out, p)
+				paths = append(paths, p)
 			}
 		}
 	}
 	template := func(list ...*Template) {
 		for _, t := range list {
 			if t != nil {
-				out = slices.AppendSeq(out, t.Paths())
+				templates = append(templates, t)
 			}
 		}
 	}
 	c := s.Base()
 	add(c.InputPath.Path, c.OutputPath.Path)
-	template(c.Assign)
+	template(c.Assign, c.Output)
 	if w := WorkOf(s); w != nil {
 		template(w.Parameters, w.ResultSelector)
 		for _, k := range w.Catch {
-			template(k.Assign)
+			template(k.Assign, k.Output)
 		}
 	}
 	switch s := s.(type) {
 	case *TaskState:
-		template(s.Credentials)
+		template(s.Credentials, s.Timeout, s.Heartbeat)
 		add(s.TimeoutSecondsPath, s.HeartbeatSecondsPath)
 	case *PassState:
 		template(s.Parameters)
 	case *WaitState:
+		template(s.SecondsQuery, s.TimestampQuery)
 		add(s.SecondsPath, s.TimestampPath)
 	case *MapState:
+		template(s.Items, s.Concurrency)
 		add(s.ItemsPath, s.MaxConcurrencyPath)
 		if s.Distributed != nil {
 			p, t := s.Distributed.paths()
@@ -68,16 +80,17 @@ func paths(s State) []*jsonpath.Path {
 			template(t...)
 		}
 	case *FailState:
+		template(s.ErrorQuery, s.CauseQuery)
 		for _, e := range []*Expression{s.ErrorPath, s.CausePath} {
 			if e != nil {
-				out = slices.AppendSeq(out, e.Paths())
+				paths = slices.AppendSeq(paths, e.Paths())
 			}
 		}
 	case *ChoiceState:
 		var rule func(r *ChoiceRule)
 		rule = func(r *ChoiceRule) {
 			add(r.Variable, r.Path)
-			template(r.Assign)
+			template(r.Condition, r.Assign, r.Output)
 			for i := range r.And {
 				rule(&r.And[i])
 			}
@@ -92,5 +105,5 @@ func paths(s State) []*jsonpath.Path {
 			rule(&s.Choices[i])
 		}
 	}
-	return out
+	return paths, templates
 }

@@ -43,7 +43,8 @@ func (e *Expression) Paths() iter.Seq[*jsonpath.Path] {
 	return func(yield func(*jsonpath.Path) bool) { yield(e.path) }
 }
 
-// Template is a payload template: JSON in which names that end in ".$" hold paths or intrinsic functions.
+// Template is a payload template: JSON in which names that end in ".$" hold paths or intrinsic functions, or, in JSONata,
+// strings between {% and %} are expressions.
 type Template struct {
 	source jsonvalue.Value
 	root   templateNode // nil: nothing to evaluate
@@ -80,7 +81,7 @@ type (
 	}
 )
 
-// Eval fills the template in.
+// eval fills the template in. input is what $ is in JSONPath, and what v.has says in JSONata.
 func (t *Template) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
 	if t.root == nil {
 		return t.source, nil
@@ -118,6 +119,7 @@ func (n objectNode) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Fai
 }
 
 func (n constantNode) paths(func(*jsonpath.Path) bool) bool { return true }
+func (q *query) paths(func(*jsonpath.Path) bool) bool       { return true }
 func (n expressionNode) paths(yield func(*jsonpath.Path) bool) bool {
 	for p := range n.Paths() {
 		if !yield(p) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-run/mayfly/asl/jsonata"
 	"github.com/mayfly-run/mayfly/asl/jsonpath"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
@@ -16,12 +17,15 @@ type Limits struct {
 	Variable        int // bytes of one variable, and of all values of one Assign (262144)
 	Variables       int // bytes of all variables of an execution (10 MiB); who keeps them checks it
 	IntrinsicString int // bytes that hashes and Base64 take (10000)
+
+	Expression jsonata.Limits // of one JSONata expression; its zero fields have the defaults of that package
 }
 
-// DefaultLimits are AWS's.
-var DefaultLimits = Limits{Payload: 262144, Variable: 262144, Variables: 10 << 20, IntrinsicString: 10000}
+// DefaultLimits are AWS's. An expression may be 100 levels deep: as deep as AWS takes sums, brackets, parentheses, chains
+// of ~> and recursion.
+var DefaultLimits = Limits{Payload: 262144, Variable: 262144, Variables: 10 << 20, IntrinsicString: 10000, Expression: jsonata.Limits{Depth: 100}}
 
-// Visit is one visit of a state: what its expressions see. Make one per state entered, and change Context or Random
+// Visit is one visit of a state in either query language: what its expressions see. Make one per state entered, and change Context or Random
 // as the visit goes on (a retry counts up, a task gets its token).
 type Visit struct {
 	State   State
@@ -29,8 +33,11 @@ type Visit struct {
 	Input   jsonvalue.Value                           // as it came in
 	Context jsonvalue.Value                           // the context object, $$
 	Vars    func(name string) (jsonvalue.Value, bool) // variables at entry, read outward; nil: none
-	Random  func() uint64                             // for States.UUID and States.MathRandom; nil: they fail
+	Now     time.Time                                 // for $now and $millis
+	Random  func() uint64                             // for States.UUID, States.MathRandom, $uuid and $random; nil: the first two fail
 	Limits  Limits
+
+	has string // JSONata: the member that $states has besides input and context
 }
 
 // Exit is what a state leaves behind.
@@ -51,7 +58,7 @@ type Timeouts struct{ Timeout, Heartbeat time.Duration }
 
 var emptyObject = jsonvalue.Object()
 
-// EffectiveInput applies InputPath. It comes first for every state but Fail.
+// EffectiveInput applies InputPath. It comes first for every state but Fail. In JSONata it is the input.
 func (v *Visit) EffectiveInput() (jsonvalue.Value, *Failure) {
 	return v.pathField(v.State.Base().InputPath, v.Input)
 }
@@ -88,7 +95,7 @@ func (v *Visit) parameters(t *Template, effective jsonvalue.Value) (jsonvalue.Va
 
 func tooLarge(v jsonvalue.Value, limit int) bool { return limit > 0 && v.Size() > limit }
 
-// Arguments applies Parameters of a Task or Parallel to the effective input: what the task or each branch gets.
+// Arguments applies Parameters or Arguments of a Task or Parallel to the effective input: what the task or each branch gets.
 func (v *Visit) Arguments(effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
 	return v.parameters(WorkOf(v.State).Parameters, effective)
 }
@@ -99,25 +106,32 @@ func (v *Visit) Credentials(effective jsonvalue.Value) (jsonvalue.Value, *Failur
 	if t.Credentials == nil {
 		return jsonvalue.Value{}, nil
 	}
-	return t.Credentials.eval(v, effective)
+	credentials, f := t.Credentials.eval(v, effective)
+	if role := credentials.Member("RoleArn"); f == nil && v.jsonata() && role.Kind() != jsonvalue.KindString {
+		f = v.evaluation("Credentials/RoleArn", "The Credentials/RoleArn field must be a string, but was '%s' for value: %s", role.Kind(), role)
+	}
+	return credentials, f
 }
 
-// Timeouts are those of a Task, from constants or paths.
+// Timeouts are those of a Task, from constants, paths or expressions.
 func (v *Visit) Timeouts(effective jsonvalue.Value) (Timeouts, *Failure) {
 	t := v.State.(*TaskState)
-	timeout, f := v.seconds("TimeoutSecondsPath", t.TimeoutSeconds, t.TimeoutSecondsPath, effective)
+	timeout, f := v.seconds("TimeoutSeconds", t.TimeoutSeconds, t.TimeoutSecondsPath, t.Timeout, effective)
 	if f != nil {
 		return Timeouts{}, f
 	}
-	heartbeat, f := v.seconds("HeartbeatSecondsPath", t.HeartbeatSeconds, t.HeartbeatSecondsPath, effective)
+	heartbeat, f := v.seconds("HeartbeatSeconds", t.HeartbeatSeconds, t.HeartbeatSecondsPath, t.Heartbeat, effective)
 	return Timeouts{time.Duration(timeout) * time.Second, time.Duration(heartbeat) * time.Second}, f
 }
 
 // maxSeconds is the longest time-out that AWS knows.
 const maxSeconds = 99_999_999
 
-func (v *Visit) seconds(field string, constant int64, p *jsonpath.Path, effective jsonvalue.Value) (int64, *Failure) {
-	if p == nil {
+func (v *Visit) seconds(field string, constant int64, p *jsonpath.Path, t *Template, effective jsonvalue.Value) (int64, *Failure) {
+	switch {
+	case t != nil:
+		return v.whole(field, t, 0, maxSeconds)
+	case p == nil:
 		return constant, nil
 	}
 	value, f := v.plainPath(p, effective)
@@ -126,7 +140,7 @@ func (v *Visit) seconds(field string, constant int64, p *jsonpath.Path, effectiv
 	}
 	n, ok := value.Int()
 	if !ok || n <= 0 || n > maxSeconds {
-		return 0, v.runtime("The %s parameter does not reference a positive integer: %s == %s", field, p, plain(value))
+		return 0, v.runtime("The %sPath parameter does not reference a positive integer: %s == %s", field, p, plain(value))
 	}
 	return n, nil
 }
@@ -143,7 +157,17 @@ func plain(v jsonvalue.Value) string {
 func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) {
 	m := v.State.(*MapState)
 	items, path := effective, "$"
-	if m.ItemsPath != nil {
+	if v.jsonata() {
+		var f *Failure
+		if m.Items != nil {
+			items, f = v.typed(m.Items, jsonvalue.KindArray)
+		} else if items.Kind() != jsonvalue.KindArray {
+			f = v.evaluation("", "Map state input must be an array but was: %s", items)
+		}
+		if f != nil {
+			return nil, f
+		}
+	} else if m.ItemsPath != nil {
 		path = m.ItemsPath.String()
 		if strings.HasPrefix(path, "$$") { // AWS names the path within the context object (recorded: test_state_map_context_object)
 			path = path[1:]
@@ -163,10 +187,15 @@ func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) {
 	return list, nil
 }
 
-// MaxConcurrency is that of a Map, from a constant or a path; 0: not limited.
+const maxConcurrency = 1<<31 - 1
+
+// MaxConcurrency is that of a Map, from a constant, a path or an expression; 0: not limited.
 func (v *Visit) MaxConcurrency(effective jsonvalue.Value) (int64, *Failure) {
 	m := v.State.(*MapState)
-	if m.MaxConcurrencyPath == nil {
+	switch {
+	case m.Concurrency != nil:
+		return v.whole("MaxConcurrency", m.Concurrency, 0, maxConcurrency)
+	case m.MaxConcurrencyPath == nil:
 		return m.MaxConcurrency, nil
 	}
 	value, f := v.plainPath(m.MaxConcurrencyPath, effective)
@@ -203,6 +232,22 @@ func (v *Visit) ItemInput(effective jsonvalue.Value, index int, item jsonvalue.V
 func (v *Visit) WaitUntil(effective jsonvalue.Value, entered time.Time) (time.Time, *Failure) {
 	w := v.State.(*WaitState)
 	switch {
+	case w.SecondsQuery != nil:
+		n, f := v.whole("Seconds", w.SecondsQuery, 0, maxSeconds)
+		return entered.Add(time.Duration(n) * time.Second), f
+	case w.TimestampQuery != nil:
+		value, f := v.typed(w.TimestampQuery, jsonvalue.KindString)
+		if f != nil {
+			return time.Time{}, f
+		}
+		until, ok := parseTimestamp(value.Str())
+		switch {
+		case !ok:
+			return until, v.evaluation("Timestamp", "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: %s", value.Str())
+		case until.Sub(entered) > maxSeconds*time.Second:
+			return until, v.evaluation("Timestamp", "Wait state delay is too long.")
+		}
+		return until, nil
 	case w.Seconds != nil:
 		return entered.Add(time.Duration(*w.Seconds) * time.Second), nil
 	case w.Timestamp != nil:
@@ -249,11 +294,17 @@ func parseTimestamp(s string) (time.Time, bool) {
 
 // Leave does all data steps of a Pass, Choice or Succeed, and those of a Wait after its end.
 func (v *Visit) Leave() (Exit, *Failure) {
+	c := v.State.Base()
+	if v.jsonata() {
+		if s, ok := v.State.(*ChoiceState); ok {
+			return v.decide(s)
+		}
+		return v.put(c.Output, c.Assign, v.Input, c.Next)
+	}
 	effective, f := v.EffectiveInput()
 	if f != nil {
 		return Exit{}, f
 	}
-	c := v.State.Base()
 	switch s := v.State.(type) {
 	case *PassState:
 		result, f := v.parameters(s.Parameters, effective)
@@ -333,10 +384,14 @@ func (v *Visit) assign(t *Template, input jsonvalue.Value) ([]Assignment, *Failu
 	return list, nil
 }
 
-// Finish takes the result of a Task, Parallel or Map through ResultSelector, Assign, ResultPath and OutputPath.
+// Finish takes the result of a Task, Parallel or Map through ResultSelector, Assign, ResultPath and OutputPath, or through
+// Assign and Output.
 func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) {
 	if t, ok := v.State.(*TaskState); ok && tooLarge(result, v.Limits.Payload) {
 		return Exit{}, &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + resultName(t.Resource) + "' returned a result with a size exceeding the maximum number of bytes service limit."}
+	}
+	if c := v.State.Base(); v.jsonata() {
+		return v.with(hasResult).put(c.Output, c.Assign, result, c.Next)
 	}
 	w := WorkOf(v.State)
 	selected := result
@@ -363,6 +418,9 @@ func resultName(resource string) string {
 // Caught leaves the state by a Catcher.
 func (v *Visit) Caught(c *Catcher, f Failure) (Exit, *Failure) {
 	output := f.Output()
+	if v.jsonata() {
+		return v.with(hasError).put(c.Output, c.Assign, output, c.Next)
+	}
 	e := Exit{Next: c.Next}
 	var bad *Failure
 	if c.Assign != nil {
@@ -391,7 +449,20 @@ func (f Failure) Output() jsonvalue.Value {
 // FailWith is the failure of a Fail state. When its paths cannot be read, that failure comes instead.
 func (v *Visit) FailWith() Failure {
 	s := v.State.(*FailState)
-	out := Failure{s.Error, s.Cause}
+	out := Failure{Error: s.Error, Cause: s.Cause}
+	for _, q := range []struct {
+		t  *Template
+		to *string
+	}{{s.ErrorQuery, &out.Error}, {s.CauseQuery, &out.Cause}} {
+		if q.t == nil {
+			continue
+		}
+		value, f := v.typed(q.t, jsonvalue.KindString)
+		if f != nil {
+			return *f
+		}
+		*q.to = value.Str()
+	}
 	for _, p := range []struct {
 		field string
 		e     *Expression

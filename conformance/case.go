@@ -17,7 +17,7 @@ type Case struct {
 	Recorded        string           `json:"recorded"` // day-month-year
 	Kind            string           `json:"kind"`
 	Validated       *bool            `json:"aws_validated"`
-	Definition      any              `json:"definition"`
+	Definition      text             `json:"definition"`
 	RoleARN         string           `json:"role_arn"`
 	Type            string           `json:"type"`
 	Input           *string          `json:"input"`
@@ -35,6 +35,17 @@ type Case struct {
 	ExternalWorker  any              `json:"external_worker"`
 	Concurrent      bool             `json:"concurrent"`
 	EstSeconds      float64          `json:"est_seconds"`
+}
+
+// text is the definition as it is sent: a text as it is, a value with its members in the order of the recording.
+type text string
+
+func (t *text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, (*string)(t))
+	}
+	*t = text(b)
+	return nil
 }
 
 // Step is one call of a case, with the answer where it was recorded.

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -54,22 +55,26 @@ func byText(l []any) {
 	sort.SliceStable(l, func(i, j int) bool { return dump(l[i]) < dump(l[j]) })
 }
 
-// parallelUnordered gives the events of a Parallel state no ids and sorts them, as the recording did.
+// parallelUnordered gives the events of a Parallel state no ids and sorts them, as the recording did: at each further end
+// what lies between the last sorted batch and that end was lost.
 func parallelUnordered(events []any) []any {
 	events = clone(events).([]any)
 	start, inside := -1, false
-	for i, x := range events {
-		e := x.(map[string]any)
+	var batch []any
+	for i := 0; i < len(events); i++ {
+		e := events[i].(map[string]any)
 		switch kind, _ := e["type"].(string); {
 		case kind == "ParallelStateSucceeded" || kind == "ParallelStateAborted" || kind == "ParallelStateExited" || kind == "ParallelStateFailed":
-			if start >= 0 && inside {
-				byText(events[start:i])
+			if start >= 0 {
+				byText(batch)
+				events = slices.Concat(events[:start], batch, events[i:])
 			}
 			inside = false
 		case kind == "ParallelStateStarted":
-			inside, start = true, i+1
+			inside, batch, start = true, nil, i+1
 		case inside:
 			e["id"], e["previousEventId"] = []any{0}, 0
+			batch = append(batch, e)
 		}
 	}
 	return events

@@ -329,11 +329,7 @@ func (r *Runner) execution(c *Case, mocked bool) (Outcome, error) {
 	if c.Transformers, err = replaced(c.Transformers, table); err != nil {
 		return Outcome{}, err
 	}
-	definition, ok := c.Definition.(string)
-	if !ok {
-		definition = dump(c.Definition)
-	}
-	params := map[string]any{"name": "case_" + digest(r.RunID + c.Name)[:16], "definition": definition, "roleArn": c.RoleARN}
+	params := map[string]any{"name": "case_" + digest(r.RunID + c.Name)[:16], "definition": string(c.Definition), "roleArn": c.RoleARN}
 	if mocked {
 		params["name"] = c.mockName()
 	}

@@ -147,7 +147,7 @@ func (m *mapRuns) readFrom(ctx context.Context, r *maprun.Run, key, cursor strin
 	seed := fnv.New64a()
 	seed.Write([]byte(key))
 	random := rand.New(rand.NewPCG(seed.Sum64(), 0))
-	v := &asl.Visit{State: st, Entered: r.Spec.Entered, Input: r.Spec.Input, Context: r.Spec.Context, Limits: m.e.cfg.Limits.Data, Random: random.Uint64,
+	v := &asl.Visit{State: st, Entered: r.Spec.Entered, Input: r.Spec.Input, Context: r.Spec.Context, Now: m.e.cfg.Clock.Now(), Limits: m.e.cfg.Limits.Data, Random: random.Uint64,
 		Vars: func(name string) (jsonvalue.Value, bool) { value, ok := r.Spec.Vars[name]; return value, ok }}
 	b := &batcher{visit: v, spec: &r.Spec, payload: m.e.cfg.Limits.Data.Payload}
 	out = &maprun.Read{}

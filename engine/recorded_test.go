@@ -297,16 +297,7 @@ func recordedCases(t *testing.T) (out []recordedCase) {
 		if c.Kind != "execution" || c.Type == "EXPRESS" || c.Stop != nil || c.MocksIncomplete || slices.Contains(c.Needs, "activity") {
 			continue
 		}
-		r := recordedCase{c, "", "{}"}
-		if text, ok := c.Definition.(string); ok {
-			r.text = text
-		} else {
-			b, err := json.Marshal(c.Definition)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.text = string(b)
-		}
+		r := recordedCase{c, string(c.Definition), "{}"}
 		if c.Input != nil {
 			r.input = *c.Input
 		}

@@ -46,7 +46,7 @@ func applyEvent(s *Snapshot, addr Addr, e *history.Event) {
 		s.Started, s.Input, fr.Input = e.At, d.Input, d.Input
 		return // AWS: the first state has no previous event
 	case *history.Entered:
-		fr.State, fr.Next, fr.Entered, fr.EnteredAt, fr.Input = d.Name, "", e.ID, e.At, d.Input
+		fr.State, fr.Next, fr.Entered, fr.Before, fr.EnteredAt, fr.Input = d.Name, "", e.ID, e.Previous, e.At, d.Input
 		fr.Retries, fr.Retried, fr.Await = nil, 0, Await{}
 	case *history.Exited:
 		for name, v := range d.Assigned.Members() {

@@ -10,15 +10,15 @@ import (
 // visit is what the expressions of the frame's state see.
 func (t *turn) visit(a Addr, f *Frame) *asl.Visit {
 	st := t.state(f, f.State)
-	v := &asl.Visit{State: st, Entered: f.Entered, Input: f.Input, Random: t.random, Limits: t.c.Limits.Data,
+	v := &asl.Visit{State: st, Entered: f.Entered, Input: f.Input, Now: t.env.Now, Random: t.random, Limits: t.c.Limits.Data,
 		Vars: func(name string) (jsonvalue.Value, bool) { return t.s.lookup(a, name) }}
-	if t.context {
+	if st.Base().ReadsContext {
 		v.Context = t.contextObject(f, st, "")
 	}
 	return v
 }
 
-// contextObject is $$. AWS: its members come in this order.
+// contextObject is $$ in JSONPath, $states.context in JSONata. AWS: its members come in this order.
 func (t *turn) contextObject(f *Frame, st asl.State, token string) jsonvalue.Value {
 	id := t.s.Identity
 	state := []jsonvalue.Member{

@@ -3,7 +3,6 @@ package execution
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly/asl"
@@ -34,16 +33,15 @@ type Core struct {
 
 // turn is one decision in the making.
 type turn struct {
-	c       *Core
-	m       *asl.StateMachine
-	s       *Snapshot
-	env     Env
-	rng     uint64
-	d       Decision
-	ready   []Addr   // frames that can go on
-	issued  []TaskID // scheduled in this turn, not yet started
-	steps   int
-	context bool // the definition reads the context object
+	c      *Core
+	m      *asl.StateMachine
+	s      *Snapshot
+	env    Env
+	rng    uint64
+	d      Decision
+	ready  []Addr   // frames that can go on
+	issued []TaskID // scheduled in this turn, not yet started
+	steps  int
 }
 
 // overLimit is thrown when an event would exceed the history: it ends the turn.
@@ -70,10 +68,6 @@ func (c *Core) Decide(s *Snapshot, in Input, env Env) (d Decision, err error) {
 	case in.Broken != nil, in.Stop != nil, t.m != nil: // the first two need no definition
 	case in.Start != nil, s.Status == Running, in.Redrive != nil && s.Status != "":
 		return d, fmt.Errorf("execution %s: its definition is not known", s.Identity.ARN)
-	}
-	if t.m != nil {
-		text := string(t.m.Text) // JSONPath says $$, JSONata $states.context
-		t.context = strings.Contains(text, "$$") || strings.Contains(text, "$states") || text == ""
 	}
 	t.run(in)
 	t.d.Closed = s.Closed()

@@ -100,7 +100,7 @@ func Digest(s *Snapshot) [32]byte {
 		rank[id] = TaskID(i + 1)
 	}
 	for _, f := range c.Frames {
-		f.Entered, f.EnteredAt, f.Last, f.Await.Task = 0, time.Time{}, 0, rank[f.Await.Task]
+		f.Entered, f.Before, f.EnteredAt, f.Last, f.Await.Task = 0, 0, time.Time{}, 0, rank[f.Await.Task]
 		if run := f.Await.Run; run != nil {
 			f.Await.Run = &RunRef{Ended: run.Ended, Anew: run.Anew}
 		}

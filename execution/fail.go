@@ -9,6 +9,7 @@ import (
 // the state that the block belongs to fails. also is a second name that Retry and Catch know the error by.
 func (t *turn) fail(a Addr, f asl.Failure, also string) {
 	fr := t.s.Frames[a]
+	f = t.evaluated(a, f)
 	if f.Error == asl.ErrRuntime {
 		// AWS: it cannot be caught, and ends the execution from any depth without further events.
 		t.closeAs(history.ExecutionFailed, a, f)
@@ -35,7 +36,7 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 			t.drop(a)
 			exit, worse := t.visit(a, fr).Caught(c, f)
 			if worse != nil {
-				f = *worse
+				f = t.evaluated(a, *worse)
 				if f.Error == asl.ErrRuntime {
 					t.closeAs(history.ExecutionFailed, a, f)
 					return
@@ -57,6 +58,24 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 	}
 	t.abort(p, fr.Last, a)
 	t.fail(p, f, "")
+}
+
+// evaluated makes the event of an evaluation that has failed, and gives the failure without it. AWS: the event follows
+// from what came before the state, unless something has happened in the state; in a Wait it follows from its entry
+// (recorded: assign test_undefined_reference, scenarios test_wait_timestamp_jsonata).
+func (t *turn) evaluated(a Addr, f asl.Failure) asl.Failure {
+	if f.Evaluation == nil {
+		return f
+	}
+	fr := t.s.Frames[a]
+	e := &history.Event{ID: t.s.LastEvent + 1, Previous: fr.Last, At: t.env.Now, Type: history.EvaluationFailed,
+		Details: &history.Evaluation{Failure: *failureDetails(f), State: fr.State, Location: f.Evaluation.Location}}
+	if _, wait := t.state(fr, fr.State).(*asl.WaitState); fr.Last == fr.Entered && !wait {
+		e.Previous = fr.Before
+	}
+	t.emitEvent(a, e, nil)
+	f.Evaluation = nil
+	return f
 }
 
 // matchRetrier finds the Retrier for an error with one or two names.

@@ -120,8 +120,9 @@ type Frame struct {
 	Next      string                     `json:"next,omitempty"`  // the state to enter
 	Entered   int64                      `json:"entered,omitempty"`
 	EnteredAt time.Time                  `json:"enteredAt,omitzero"`
-	Last      int64                      `json:"last,omitempty"` // the previousEventId of its next event
-	Input     jsonvalue.Value            `json:"input,omitzero"` // of State or Next; after the end, the output
+	Before    int64                      `json:"before,omitempty"` // the event before Entered
+	Last      int64                      `json:"last,omitempty"`   // the previousEventId of its next event
+	Input     jsonvalue.Value            `json:"input,omitzero"`   // of State or Next; after the end, the output
 	Vars      map[string]jsonvalue.Value `json:"vars,omitempty"`
 	Retries   []int                      `json:"retries,omitempty"` // granted by each Retrier in this visit
 	Retried   int64                      `json:"retried,omitempty"` // all of them: State.RetryCount

@@ -24,7 +24,7 @@ func (t *turn) schedule(a Addr, f *Frame) {
 	}
 	id := t.s.Issued + 1
 	v := t.visit(a, f)
-	if t.context && r.Pattern.Submits() && t.c.Token != nil {
+	if st.ReadsContext && r.Pattern.Submits() && t.c.Token != nil {
 		v.Context = t.contextObject(f, st, t.c.Token(t.s.Identity.ARN, id))
 	}
 	effective, fail := v.EffectiveInput()

@@ -135,6 +135,41 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+func TestTopLevel(t *testing.T) {
+	for expr, want := range map[string][]string{
+		"$states.input.items[value > 3]":                   nil,
+		"$states.input.items^(price).{name: $sum(amount)}": nil,
+		"phone":       {"phone"},
+		"a.b & c & a": {"a", "c"},
+		"$map($states.input.a, function($x){ b })": {"b"},
+		"[x, {y: z}] ~> $count":                    {"x", "y", "z"},
+		"($v := w; $v ? p : q.r)":                  {"w", "p", "q"},
+		"$states.input.($$.x)":                     {"$$"},
+		"$x ~> |a|{'b': c}|":                       nil,
+		"function($a){ $a.b }(1)":                  nil,
+	} {
+		p, err := Compile(expr)
+		if err != nil {
+			t.Fatal(expr, err)
+		}
+		if got := p.TopLevel(); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", expr, got, want)
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	p, err := Compile("[$states, $states.input.a, $exists($states.result)]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.Eval(jsonvalue.Value{}, nil, Env{StepFunctions: true, States: []jsonvalue.Member{
+		jsonvalue.M("input", jsonvalue.MustParse(`{"a":1.50}`)), jsonvalue.M("context", jsonvalue.MustParse(`{}`)), jsonvalue.M("result", jsonvalue.Value{})}})
+	if want := `[{"input":{"a":1.50},"context":{}},1.5,false]`; err != nil || out.String() != want {
+		t.Errorf("got %s (%v), want %s", out, err, want)
+	}
+}
+
 func TestErrorPosition(t *testing.T) {
 	_, err := Compile(`"é😂" + ]`)
 	var e *Error

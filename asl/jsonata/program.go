@@ -12,6 +12,7 @@ import (
 type Program struct {
 	source string
 	root   *node
+	names  []string // of all variables that are not bound where they are used
 }
 
 // Env is what an evaluation may know of the world, and how much it may do.
@@ -19,7 +20,9 @@ type Env struct {
 	Now           time.Time     // for $now and $millis
 	Random        func() uint64 // for $random, $uuid and $shuffle; nil: a fixed series
 	StepFunctions bool          // with $partition, $range, $hash, $random(seed), $uuid and $parse; without $eval
-	Limits        Limits        // zero fields have the values of DefaultLimits
+	// States are the members of the variable $states. They are read where they are, never copied into one object.
+	States []jsonvalue.Member
+	Limits Limits // zero fields have the values of DefaultLimits
 }
 
 // Limits are the budget of an evaluation.
@@ -33,6 +36,7 @@ type Limits struct {
 var DefaultLimits = Limits{Steps: 20_000_000, Depth: 5000, Bytes: 256 << 20}
 
 // ErrUnsupportedResult is returned by Eval for a result that JSON cannot hold: a function, or a number that is not finite.
+// In Step Functions such a number is a string: "Infinity", "-Infinity", "NaN".
 var ErrUnsupportedResult = errors.New("the result of the expression is a function or a number that JSON cannot hold")
 
 // maxSource is the longest expression that is compiled.
@@ -48,7 +52,13 @@ func Compile(expr string) (p *Program, err error) {
 	if len(expr) > maxSource {
 		throw(&Error{Code: "D2016", Value: float64(maxSource)})
 	}
-	return &Program{source: expr, root: parse(expr)}, nil
+	p = &Program{source: expr, root: parse(expr)}
+	for name := range p.free {
+		p.names = append(p.names, name)
+	}
+	slices.Sort(p.names)
+	p.names = slices.Compact(p.names)
+	return p, nil
 }
 
 // Eval evaluates the program on input, which may be absent, with variables by name without $. The result is absent when the
@@ -70,6 +80,15 @@ func (p *Program) Eval(input jsonvalue.Value, bindings map[string]jsonvalue.Valu
 	scope := &frame{}
 	for name, v := range bindings {
 		scope.bind(name, fromJSON(v))
+	}
+	if env.States != nil {
+		states := newObject()
+		for _, m := range env.States {
+			if !m.Value.IsZero() {
+				states.set(m.Name, fromJSON(m.Value))
+			}
+		}
+		scope.bind("states", states)
 	}
 	root := fromJSON(input)
 	scope.bind("$", root)
@@ -104,13 +123,63 @@ func (l Limits) orDefault() Limits {
 // built-in functions are not among them.
 func (p *Program) Variables() []string {
 	var names []string
-	for name := range p.free {
+	for _, name := range p.names {
 		if _, builtin := stepFunctionsBuiltins[name]; !builtin && builtins[name] == nil {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return names
+}
+
+// Free are the names, without $, of all variables that the program refers to and does not bind itself, sorted: those of
+// Variables, and built-in functions, which a variable of the same name would hide.
+func (p *Program) Free() []string { return p.names }
+
+// TopLevel are the places that read the context that the whole program is evaluated in, which Step Functions does not
+// have: names that begin a path there, in the order of the source, and $$ wherever it stands. Later steps, predicates,
+// sortings and groupings have a context of their own. Each name is given once.
+func (p *Program) TopLevel() (found []string) {
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			found = append(found, name)
+		}
+	}
+	p.root.visit(func(n *node) {
+		if n.kind == kindVariable && n.text == "$" {
+			add("$$")
+		}
+	})
+	var walk func(n *node)
+	walk = func(n *node) {
+		if n == nil {
+			return
+		}
+		switch n.kind {
+		case kindName:
+			add(n.text)
+		case kindPath:
+			walk(n.steps[0])
+			return
+		case kindTransform, kindSort:
+			return
+		}
+		walk(n.left)
+		walk(n.right)
+		walk(n.other)
+		if n.kind != kindLambda { // there they are parameters
+			for _, x := range n.list {
+				walk(x)
+			}
+		}
+		for _, x := range n.pairs {
+			walk(x.key)
+			walk(x.value)
+		}
+	}
+	walk(p.root)
+	return found
 }
 
 // Reference is the use of a member of a variable, such as $states.input.

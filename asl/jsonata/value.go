@@ -213,6 +213,9 @@ func (e *evaluator) toJSON(v value, depth int) (out jsonvalue.Value, ok bool) {
 		e.grow(len(v))
 		return jsonvalue.Str(v), true
 	case float64:
+		if e.env.StepFunctions && v-v != 0 {
+			return jsonvalue.Str(nonFinite(v)), true
+		}
 		return jsonvalue.Number(numberText(v))
 	case *array:
 		if !v.source.IsZero() {
@@ -243,6 +246,17 @@ func (e *evaluator) toJSON(v value, depth int) (out jsonvalue.Value, ok bool) {
 		return jsonvalue.Object(members...), true
 	}
 	return out, false
+}
+
+// nonFinite is the name that JavaScript gives to a number that JSON has not. AWS: a result holds it as a string.
+func nonFinite(f float64) string {
+	switch {
+	case f > 0:
+		return "Infinity"
+	case f < 0:
+		return "-Infinity"
+	}
+	return "NaN"
 }
 
 // equal is deep equality; functions are equal to themselves only.

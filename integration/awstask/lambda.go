@@ -22,7 +22,7 @@ func invokeFunction(c *call) (integration.Result, error) {
 	if err != nil {
 		return integration.Result{}, err
 	}
-	payload, f := payloadOf(doc)
+	payload, f := payloadOf(doc, func(raw []byte, _ jsonvalue.Value) string { return string(raw) })
 	return integration.Result{Output: payload, Failure: f}, nil
 }
 
@@ -40,7 +40,7 @@ func invoke(c *call) (integration.Result, error) {
 	if b, ok := doc["Payload"].([]byte); ok {
 		length = len(b)
 	}
-	payload, f := payloadOf(doc)
+	payload, f := payloadOf(doc, func(_ []byte, v jsonvalue.Value) string { return v.String() })
 	if f != nil {
 		// AWS: the old form tells the payload as the function wrote it, this one without blanks. Recorded in error_handling.json
 		// (test_raise_exception_catch of both).
@@ -67,8 +67,10 @@ func invoke(c *call) (integration.Result, error) {
 	return c.answer(merge(jsonvalue.Object(members...), c.metadata(headers, status)), nil), nil
 }
 
-// payloadOf reads what the function returned, or how it failed.
-func payloadOf(doc map[string]any) (jsonvalue.Value, *asl.Failure) {
+// payloadOf reads what the function returned, or how it failed. AWS: with lambda:invoke the cause is the payload without
+// blanks, with the function as the Resource it is the payload as it was written (recorded: states_variables
+// test_task_catch_error_output, error_handling test_raise_exception_catch).
+func payloadOf(doc map[string]any, cause func(raw []byte, v jsonvalue.Value) string) (jsonvalue.Value, *asl.Failure) {
 	raw, _ := doc["Payload"].([]byte)
 	v, err := jsonvalue.Parse(raw)
 	if name, _ := doc["FunctionError"].(string); name != "" {
@@ -76,7 +78,7 @@ func payloadOf(doc map[string]any) (jsonvalue.Value, *asl.Failure) {
 		if code == "" {
 			return v, &asl.Failure{Error: "Lambda.Unknown", Cause: "The cause could not be determined because Lambda did not return an error type. Returned payload: " + string(raw)}
 		}
-		return v, &asl.Failure{Error: code, Cause: string(raw)}
+		return v, &asl.Failure{Error: code, Cause: cause(raw, v)}
 	}
 	if len(raw) == 0 { // an Event invocation returns nothing
 		return jsonvalue.Value{}, nil

@@ -296,13 +296,13 @@ func (t *stateTest) prepare(ctx context.Context) error {
 		}
 	}
 	v.Vars = func(name string) (jsonvalue.Value, bool) { x, ok := t.vars[name]; return x, ok }
-	v.Random, v.Limits = rand.Uint64, asl.DefaultLimits
+	v.Now, v.Random, v.Limits = t.service.cfg.Clock.Now(), rand.Uint64, asl.DefaultLimits
 	p := who(ctx)
 	machine, name := uuid(ctx, "test machine"), uuid(ctx, "test")
 	t.id = execution.Identity{ARN: arn(p, "express:"+machine+":"+name), Name: name, MachineARN: arn(p, "stateMachine:"+machine), MachineName: machine,
 		RoleARN: awsapi.Val(t.in.RoleArn), Express: true, Region: p.Region, By: p}
 	if v.Context.IsZero() {
-		v.Context = t.context(t.service.cfg.Clock.Now())
+		v.Context = t.context(v.Now)
 	}
 	t.seen.Input = shown(v.Input)
 	return nil
@@ -368,11 +368,17 @@ func shown(v jsonvalue.Value) *string {
 	return awsapi.Ptr(b.String())
 }
 
+// paths reports whether the state is one of JSONPath. AWS: of the data of one in JSONata less is shown, as there is less
+// between its steps.
+func (t *stateTest) paths() bool { return t.visit.State.Base().QueryLanguage == asl.JSONPath }
+
 // run visits the state.
 func (t *stateTest) run(ctx context.Context) error {
 	v := &t.visit
 	if _, ok := v.State.(*asl.FailState); ok {
-		t.seen.AfterInputPath = shown(v.Input) // AWS shows it, though a Fail has none
+		if t.paths() {
+			t.seen.AfterInputPath = shown(v.Input) // AWS shows it, though a Fail has none
+		}
 		t.fail(v.FailWith())
 		return nil
 	}
@@ -383,7 +389,7 @@ func (t *stateTest) run(ctx context.Context) error {
 	}
 	_, parallel := v.State.(*asl.ParallelState)
 	pass, _ := v.State.(*asl.PassState)
-	if !parallel && (pass == nil || pass.Result.IsZero()) { // AWS leaves it out there
+	if t.paths() && !parallel && (pass == nil || pass.Result.IsZero()) { // AWS leaves it out there
 		t.seen.AfterInputPath = shown(effective)
 	}
 	switch st := v.State.(type) {
@@ -395,24 +401,27 @@ func (t *stateTest) run(ctx context.Context) error {
 			t.fail(*f)
 			return nil
 		}
-		if st.Parameters != nil {
+		if st.Parameters != nil && t.paths() {
 			t.seen.AfterParameters = shown(args)
 		}
 		t.end(t.mock, nil)
 	case *asl.MapState:
 		t.mapState(st, effective)
 	case *asl.PassState:
-		t.pass(st, effective)
+		if t.paths() {
+			t.pass(st, effective)
+		} else {
+			t.leave(v.Leave())
+		}
 	case *asl.WaitState:
-		now := t.service.cfg.Clock.Now()
-		until, f := v.WaitUntil(effective, now)
+		until, f := v.WaitUntil(effective, v.Now)
 		switch {
 		case f != nil:
 			t.fail(*f)
-		case until.Sub(now) > longestTest:
+		case until.Sub(v.Now) > longestTest:
 			t.fail(asl.Failure{Error: asl.ErrTimeout})
 		default:
-			if err := t.pause(ctx, until.Sub(now)); err != nil {
+			if err := t.pause(ctx, until.Sub(v.Now)); err != nil {
 				return err
 			}
 			t.leave(v.Leave())
@@ -496,7 +505,12 @@ func (t *stateTest) task(ctx context.Context, st *asl.TaskState, effective jsonv
 		args, f = v.Arguments(effective)
 	}
 	if f == nil {
-		t.seen.AfterParameters = shown(args)
+		switch {
+		case t.paths():
+			t.seen.AfterParameters = shown(args)
+		case st.Parameters != nil:
+			t.seen.AfterArguments = shown(args)
+		}
 		credentials, f = v.Credentials(effective)
 	}
 	if f != nil {
@@ -591,6 +605,10 @@ func (t *stateTest) end(result jsonvalue.Value, f *asl.Failure) {
 	v := &t.visit
 	if _, ok := v.State.(*asl.TaskState); ok {
 		t.seen.Result = shown(result)
+	}
+	if !t.paths() {
+		t.leave(v.Finish(result))
+		return
 	}
 	if selected, f := t.selected(result); f == nil {
 		t.seen.AfterResultSelector = shown(selected)
