@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -93,6 +94,52 @@ func linkTo(t *testing.T, names ...string) string {
 		}
 	}
 	return dir
+}
+
+// TestInstallCommand names the command of the system that has the package manager.
+func TestInstallCommand(t *testing.T) {
+	for manager, want := range map[string]string{
+		"apt-get": "sudo apt-get install -y openjdk-17-jre-headless", "dnf": "sudo dnf install -y java-21-openjdk-headless",
+		"pacman": "sudo pacman -S --noconfirm jre21-openjdk-headless", "zypper": "sudo zypper install -y java-21-openjdk-headless",
+		"apk": "sudo apk add openjdk21-jre-headless",
+	} {
+		if runtime.GOOS == "darwin" {
+			want = "brew install openjdk@21"
+		}
+		dir := t.TempDir()
+		os.WriteFile(filepath.Join(dir, manager), []byte("#!/bin/sh\n"), 0o700)
+		t.Setenv("PATH", dir)
+		t.Setenv("JAVA_HOME", "")
+		if _, err := FindJava(t.Context()); err == nil || err.Error() != "Spark needs Java 17 or 21 (none was found). Install it with `"+want+"`, or point JAVA_HOME at it" {
+			t.Errorf("%s: %v", manager, err)
+		}
+	}
+}
+
+func TestFindPython(t *testing.T) {
+	for _, c := range []struct{ name, script, want string }{
+		{"good", "echo 3.12", ""},
+		{"old", "echo 3.9", "Mayfly needs Python 3.10 to 3.13 with venv (DIR/python3 is Python 3.9). Install it with `"},
+		{"newer than pyspark", "echo 3.14", "Mayfly needs Python 3.10 to 3.13 with venv (DIR/python3 is Python 3.14). Install it with `"},
+		{"without venv", "echo 3.11; exit 1", "Mayfly needs Python 3.10 to 3.13 with venv (DIR/python3 cannot make virtual environments: `"},
+		{"broken", "exit 1", "Mayfly needs Python 3.10 to 3.13 with venv (DIR/python3 does not run). Install it with `"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			os.WriteFile(filepath.Join(dir, "python3"), []byte("#!/bin/sh\n"+c.script+"\n"), 0o700)
+			t.Setenv("PATH", dir)
+			p, err := FindPython(t.Context())
+			if c.want == "" {
+				if err != nil || p.Version != "3.12" {
+					t.Errorf("%+v %v", p, err)
+				}
+				return
+			}
+			if want := strings.ReplaceAll(c.want, "DIR", dir); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%v\nwant %s", err, want)
+			}
+		})
+	}
 }
 
 func TestKeepJars(t *testing.T) {

@@ -17,30 +17,45 @@ import (
 //go:embed train.py
 var trainProgram string
 
-// setupArchives runs a small cluster and a program on it once, each Java process writing down at its end which classes
-// it had loaded. Later processes of the same role map them instead of reading, checking and linking them again.
-func setupArchives(ctx context.Context, in *Installation, o Options, progress func(float64, string)) error {
+// setupArchives makes the class-data archives. A machine under heavy load may end a process before it has written its
+// own; so what is missing is tried once more. Spark runs without archives, only slower to start.
+func setupArchives(ctx context.Context, in *Installation, _ Options, progress func(float64, string)) error {
+	missing, err := train(ctx, in, progress)
+	if err == nil && len(missing) > 0 {
+		progress(0, "training once more: Java wrote no archive for "+strings.Join(missing, ", "))
+		missing, err = train(ctx, in, progress)
+	}
+	if err == nil && len(missing) > 0 {
+		progress(1, "no archive for "+strings.Join(missing, ", ")+": Java wrote none in two tries; starts take longer")
+	}
+	return err
+}
+
+// train runs a small cluster and a program on it once, each Java process writing down at its end which classes it had
+// loaded. Later processes of the same role map them instead of reading, checking and linking them again. It returns the
+// roles that have written nothing.
+func train(ctx context.Context, in *Installation, progress func(float64, string)) (missing []string, err error) {
 	if err := os.RemoveAll(in.Archives); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.MkdirAll(in.Archives, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	dir := filepath.Join(in.Dir, "scratch")
 	if err := os.RemoveAll(dir); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "train.py")
 	if err := os.WriteFile(program, []byte(trainProgram), 0o600); err != nil {
-		return err
+		return nil, err
 	}
 	endpoint, stop, err := nothingThere()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer stop()
 
@@ -53,53 +68,51 @@ func setupArchives(ctx context.Context, in *Installation, o Options, progress fu
 	defer Stop(stopped, cfg.Dir, 0)
 	c, err := Launch(ctx, &trainee, cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.Close()
 	progress(0.2, "training: running a program")
 	cmd, err := c.Driver([]string{program, filepath.Join(dir, "data")})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p, err := proc.Start(proc.Spec{Dir: filepath.Join(dir, "driver"), Args: cmd.Args,
 		Env: append(cmd.Env, "PATH=/usr/local/bin:/usr/bin:/bin", "HOME="+dir)})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer p.Close()
 	status, err := p.Wait(ctx)
 	if err != nil {
 		p.Stop(stopped, 0)
-		return err
+		return nil, err
 	}
 	if status.Code != 0 {
 		log, _ := os.ReadFile(filepath.Join(dir, "driver", "stderr"))
-		return fmt.Errorf("the training program failed (%v): %s", status, lastLine(log))
+		return nil, fmt.Errorf("the training program failed (%v): %s", status, lastLine(log))
 	}
 	progress(0.7, "training: writing the archives")
 	// The executor writes its archive while it ends; its worker must not end before.
 	awaitFile(ctx, filepath.Join(in.Archives, "executor.jsa"))
-	if err := Stop(ctx, cfg.Dir, time.Minute); err != nil {
-		return err
+	if err := Stop(ctx, cfg.Dir, 3*time.Minute); err != nil {
+		return nil, err
 	}
-	var missing []string
 	for _, role := range []string{"master", "worker", "driver", "executor"} {
 		if st, err := os.Stat(filepath.Join(in.Archives, role+".jsa")); err != nil || st.Size() == 0 {
 			missing = append(missing, role)
 		}
 	}
-	// Spark runs without archives, only slower to start; that is said and not hidden.
-	if len(missing) > 0 {
-		progress(1, "no archive for "+strings.Join(missing, ", ")+": Java wrote none; starts take longer")
-	}
-	return nil
+	return missing, nil
 }
 
-// awaitFile waits until a file stands and has stopped growing, or for half a minute.
+// archiveWait is how long an executor may take, in tenths of a second, until it has begun to write its archive.
+var archiveWait = 600
+
+// awaitFile waits until a file stands and has stopped growing.
 func awaitFile(ctx context.Context, path string) {
 	var last int64
 	same := 0
-	for range 300 {
+	for range archiveWait {
 		if st, err := os.Stat(path); err == nil && st.Size() > 0 {
 			if st.Size() == last {
 				same++

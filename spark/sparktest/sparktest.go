@@ -14,6 +14,38 @@ import (
 //go:embed java.sh
 var java string
 
+//go:embed python.sh
+var python string
+
+//go:embed spark-submit.sh
+var submit string
+
+// Programs puts a Python and a Java on the PATH that let spark.Setup do its work without the network. Ivy brings one jar,
+// a.jar, which holds "abc". It returns a file that has a line for each call: venv, pip, ivy. A file of that name with
+// ".broken" makes pip fail.
+func Programs(t testing.TB) (calls string) {
+	t.Helper()
+	dir := t.TempDir()
+	calls = filepath.Join(dir, "calls")
+	write(t, calls, "", 0o600)
+	write(t, filepath.Join(dir, "bin", "python3"), python, 0o700)
+	write(t, filepath.Join(dir, "spark-submit"), submit, 0o700)
+	for name, value := range map[string]string{"PATH": filepath.Join(dir, "bin") + ":/usr/bin:/bin", "JAVA_HOME": Java(t), "CALLS": calls,
+		"SPARK_SUBMIT": filepath.Join(dir, "spark-submit")} {
+		t.Setenv(name, value)
+	}
+	return calls
+}
+
+// Home makes a SPARK_HOME of the default version. Programs comes first.
+func Home(t testing.TB) string {
+	t.Helper()
+	home := t.TempDir()
+	write(t, filepath.Join(home, "jars", "spark-core_2.13-"+spark.DefaultVersion+".jar"), "core", 0o600)
+	write(t, filepath.Join(home, "bin", "spark-submit"), submit, 0o700)
+	return home
+}
+
 // Java makes a folder that is a JAVA_HOME, and returns it.
 func Java(t testing.TB) string {
 	t.Helper()
