@@ -198,7 +198,11 @@ func (p *plain) show(v launch.View) {
 	p.say(v, "phase", v.Phase+" "+v.Message, v.Message)
 	p.states(v, v.States, "")
 	for _, c := range v.Clusters {
-		p.say(v, c.ID, c.State, fmt.Sprintf("cluster %s %s %s", c.ID, c.State, c.Reason))
+		state := c.State
+		if state == "STARTING" {
+			state += c.Reason // why it waits
+		}
+		p.say(v, c.ID, state, strings.Join(strings.Fields(fmt.Sprintf("cluster %s %s %s %s", c.ID, c.State, c.Reason, c.Workers)), " "))
 		for _, s := range c.Steps {
 			p.say(v, s.ID, s.State, fmt.Sprintf("step %s %s %s", s.Name, s.State, s.Reason))
 		}

@@ -142,6 +142,7 @@ func (r *Run) clusters(ctx context.Context, booked []item) error {
 			Created: instant(at(c, "Status", "Timeline", "CreationDateTime")),
 			Ready:   instant(at(c, "Status", "Timeline", "ReadyDateTime")),
 			Ended:   instant(at(c, "Status", "Timeline", "EndDateTime")),
+			Workers: r.workers(ctx, b.id),
 		}
 		if err := r.steps(ctx, cluster); err != nil {
 			return err
@@ -204,6 +205,16 @@ func (r *Run) steps(ctx context.Context, c *Cluster) error {
 		c.Steps = append(c.Steps, step)
 	}
 	return nil
+}
+
+// workers says how the nodes of a cluster relate to processes of the machine; on an endpoint that has no such page, nothing.
+func (r *Run) workers(ctx context.Context, cluster string) string {
+	var page struct{ Text string }
+	body, err := r.get(ctx, r.Endpoint+"/_mayfly/emr/"+url.PathEscape(cluster), 1<<20)
+	if err != nil || json.Unmarshal(body, &page) != nil {
+		return ""
+	}
+	return page.Text
 }
 
 // tail reads the last lines of a step's stderr from Mayfly; on an endpoint that has no such page there is none.

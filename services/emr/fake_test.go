@@ -125,6 +125,7 @@ func TestWorkersAreReplaced(t *testing.T) {
 	// Three nodes share two workers; that is shown.
 	var shown struct {
 		Nodes   int
+		Text    string
 		Workers []struct {
 			State    string
 			Replaced int
@@ -133,6 +134,9 @@ func TestWorkersAreReplaced(t *testing.T) {
 	}
 	s.page(id, &shown)
 	before := s.instances(id)
+	if shown.Text != "2 workers (1 core, 1616 MiB each) for 3 nodes" {
+		t.Errorf("shown: %s", shown.Text)
+	}
 	if len(before) != 4 || shown.Nodes != 3 || len(shown.Workers) != 2 || len(shown.Workers[0].Nodes) != 2 || shown.Workers[0].Nodes[0] != *before[1].Ec2InstanceId {
 		t.Fatalf("%d instances, %+v", len(before), shown)
 	}

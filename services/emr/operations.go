@@ -109,6 +109,9 @@ func checkRun(in *emrapi.RunJobFlowInput) error {
 			return validation("Invalid S3 LogUri: %s", uri)
 		}
 	}
+	if len(in.Steps) > cluster.MaxSteps {
+		return validation("Maximum number of active and pending steps (256) exceeded.")
+	}
 	if len(in.BootstrapActions) > 16 {
 		return validation("At most 16 bootstrap actions may be given.")
 	}
@@ -310,6 +313,9 @@ func (s *Service) CancelSteps(ctx context.Context, in *emrapi.CancelStepsInput) 
 
 // TerminateJobFlows ends clusters.
 func (s *Service) TerminateJobFlows(ctx context.Context, in *emrapi.TerminateJobFlowsInput) (*emrapi.TerminateJobFlowsOutput, error) {
+	if len(in.JobFlowIds) > 10 {
+		return nil, validation("At most 10 job flow ids may be given.")
+	}
 	// AWS: all or nothing as to what is checked beforehand.
 	for _, id := range in.JobFlowIds {
 		protected := false

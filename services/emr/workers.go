@@ -160,7 +160,8 @@ type shown struct {
 	Cluster string        `json:"cluster"`
 	State   string        `json:"state"`
 	Reason  string        `json:"reason,omitempty"`
-	Nodes   int           `json:"nodes"` // core and task nodes
+	Nodes   int           `json:"nodes"`          // core and task nodes
+	Text    string        `json:"text,omitempty"` // how they relate to worker processes
 	Lease   *host.Lease   `json:"lease,omitempty"`
 	Workers []shownWorker `json:"workers"`
 }
@@ -173,6 +174,9 @@ type shownWorker struct {
 
 func show(st *cluster.State) shown {
 	out := shown{Cluster: st.Spec.ID, State: st.State, Reason: st.Message, Nodes: st.Spec.Workers(), Lease: st.Spec.Lease, Workers: []shownWorker{}}
+	if l := out.Lease; l != nil {
+		out.Text = fmt.Sprintf("%s (%s, %d MiB each) for %s", count(l.Workers, "worker"), count(l.Cores, "core"), l.MemoryMB, count(out.Nodes, "node"))
+	}
 	for i, w := range st.Workers {
 		one := shownWorker{State: cluster.Running, Replaced: w.Generation, Nodes: []string{}}
 		switch {
