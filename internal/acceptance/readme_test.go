@@ -15,10 +15,14 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(text), "<!-- walkthrough -->\n```sh\n")
-	script, _, closed := strings.Cut(rest, "```\n")
-	if !ok || !closed {
-		t.Fatal("README.md has no walk-through: <!-- walkthrough --> and a block of sh")
+	script := ""
+	for _, mark := range []string{"<!-- walkthrough -->", "<!-- own program -->"} {
+		_, rest, ok := strings.Cut(string(text), mark+"\n```sh\n")
+		block, _, closed := strings.Cut(rest, "```\n")
+		if !ok || !closed {
+			t.Fatalf("README.md has no %s and a block of sh", mark)
+		}
+		script += block + "echo end of " + mark[5:len(mark)-4] + "\n"
 	}
 	// The commands write files into the folder in which they run, so they run in one of their own.
 	dir := t.TempDir()
@@ -31,6 +35,10 @@ func TestReadme(t *testing.T) {
 		if err := os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	job := "from pyspark.sql import SparkSession\nprint('rows', SparkSession.builder.getOrCreate().range(1000).count())\n"
+	if err := os.WriteFile(filepath.Join(dir, "my_job.py"), []byte(job), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	s := serve(t, port(t))
 	if err := os.Symlink(s.dir, filepath.Join(dir, ".mayfly")); err != nil {
@@ -45,15 +53,12 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "0" {
-		t.Errorf("%s clusters are left", last)
-	}
-	for _, part := range []string{"SUCCEEDED", "output/", "/model/manifest.json", "200 " + s.endpoint()} {
+	for _, part := range []string{"\n0\nend of walkthrough", "rows 1000", "SUCCEEDED", "output/", "/model/manifest.json", "200 " + s.endpoint()} {
 		if !strings.Contains(string(out), part) {
 			t.Errorf("the walk-through does not print %q", part)
 		}
 	}
+	until(t, "the end of one's own cluster", func() bool { return len(s.clusters()) == 0 })
 	left(t, s.endpoint())
 }
 

@@ -57,9 +57,7 @@ func (a *app) run() *cobra.Command {
 				return err
 			}
 			o.Endpoint = h.Endpoint
-			if settings.SMTP == "" {
-				o.MailDir = filepath.Join(h.DataDir, "mail")
-			}
+			o.MailDir = h.MailDir
 			o.Calls = remote(h.Endpoint, settings)
 			d := a.display()
 			o.Report = d.show
@@ -292,7 +290,11 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 	if s.Manifest != "" {
 		line("manifest", "%s", s.Manifest)
 	}
-	line("mails", "%d", len(s.Mails))
+	if h.MailDir == "" {
+		line("mails", "by SMTP")
+	} else {
+		line("mails", "%d", len(s.Mails))
+	}
 	for _, m := range s.Mails {
 		line("", "%s", near(m))
 	}

@@ -123,10 +123,16 @@ func (s *Server) Endpoint() string {
 
 // health is what GET HealthPath answers beside status and services.
 func (s *Server) health() map[string]any {
-	return map[string]any{
+	h := map[string]any{
 		"version": s.version, "pid": os.Getpid(), "dataDir": s.settings.DataDir, "endpoint": s.Endpoint(), "started": s.started.Format(time.RFC3339),
 	}
+	if s.settings.SMTP == "" {
+		h["mailDir"] = s.mailDir()
+	}
+	return h
 }
+
+func (s *Server) mailDir() string { return filepath.Join(s.settings.DataDir, "mail") }
 
 // fail ends the server with a reason: what cannot be kept is not acknowledged.
 func (s *Server) fail(err error) {

@@ -32,7 +32,7 @@ func TestServerLife(t *testing.T) {
 	s := start(t, Settings{Listen: "127.0.0.1:0", DataDir: dir})
 	address := s.listener.Addr().String()
 	h, err := Ask(context.Background(), address)
-	if err != nil || h.Version != "v1" || h.DataDir != dir || h.PID != os.Getpid() || h.Endpoint != "http://"+address {
+	if err != nil || h.Version != "v1" || h.DataDir != dir || h.PID != os.Getpid() || h.Endpoint != "http://"+address || h.MailDir != filepath.Join(dir, "mail") {
 		t.Errorf("health: %+v %v", h, err)
 	}
 	if o, held, err := Holder(dir); err != nil || !held || o.PID != os.Getpid() || o.Listen != address {

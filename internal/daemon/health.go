@@ -16,7 +16,8 @@ type Health struct {
 	Status   string   `json:"status"` // "ok"
 	Version  string   `json:"version"`
 	PID      int      `json:"pid"`
-	DataDir  string   `json:"dataDir"` // absolute
+	DataDir  string   `json:"dataDir"`           // absolute
+	MailDir  string   `json:"mailDir,omitempty"` // where mail is kept; absent when it is delivered
 	Endpoint string   `json:"endpoint"`
 	Started  string   `json:"started"` // RFC 3339
 	Services []string `json:"services"`

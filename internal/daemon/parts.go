@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 
 	"github.com/mayfly-run/mayfly/custody"
@@ -71,7 +70,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	}
 	topics := sns.New(sns.Config{
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Endpoint: s.Endpoint,
-		MailDir: filepath.Join(s.settings.DataDir, "mail"), SMTP: s.settings.SMTP, From: s.settings.SMTPFrom,
+		MailDir: s.mailDir(), SMTP: s.settings.SMTP, From: s.settings.SMTPFrom,
 	})
 	p.functions = lambda.New(lambda.Config{
 		Store: s.store, Loop: p.loop, Clock: s.clock, Log: s.log, Calls: p.gateway, Issuer: p.gateway.Keys,
