@@ -49,6 +49,9 @@ func (a *app) run() *cobra.Command {
 					o.Modes = append(o.Modes, m)
 				}
 			}
+			if len(o.Modes) == 0 {
+				return &exitError{2, errors.New("--modes names no processing mode; give names separated by commas")}
+			}
 			h, started, err := a.ready(c, settings, functions)
 			if err != nil {
 				return err
