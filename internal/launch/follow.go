@@ -22,14 +22,14 @@ func (r *Run) follow(ctx context.Context, arn string) (map[string]any, error) {
 			return nil, err
 		}
 		r.view.Status, r.view.States = text(d["status"]), Tree(events)
-		if err := r.nested(ctx, r.view.States); err != nil {
-			return nil, err
-		}
 		booked, err := r.booked(ctx, arn)
 		if err != nil {
 			return nil, err
 		}
 		if err := r.clusters(ctx, booked); err != nil {
+			return nil, err
+		}
+		if err := r.nested(ctx, r.view.States, booked); err != nil {
 			return nil, err
 		}
 		ended := text(d["status"]) != "RUNNING"
@@ -80,9 +80,9 @@ func (r *Run) history(ctx context.Context, arn string) ([]map[string]any, error)
 	}
 }
 
-// nested hangs the inner executions below the states that started them: an inner execution carries the outer one's
-// ARN in its input, and stands under the callback state that was open when it began.
-func (r *Run) nested(ctx context.Context, states []*State) error {
+// nested hangs the inner executions below the states that started them: an inner execution has one of the run's clusters in
+// its input, and stands under the callback state that was open when it began.
+func (r *Run) nested(ctx context.Context, states []*State, booked []item) error {
 	inner := r.outputs["InnerStateMachineArn"]
 	if inner == "" {
 		return nil
@@ -107,9 +107,23 @@ func (r *Run) nested(ctx context.Context, states []*State) error {
 		if err != nil {
 			return err
 		}
+		id := startedOn(events)
+		if !slices.ContainsFunc(booked, func(b item) bool { return b.id == id }) {
+			continue // of another run
+		}
 		holder.Execution, holder.States = arn, Tree(events)
 	}
 	return nil
+}
+
+// startedOn is the cluster that an inner execution's input names.
+func startedOn(events []map[string]any) string {
+	if len(events) == 0 {
+		return ""
+	}
+	var in struct{ ClusterId string }
+	_ = json.Unmarshal([]byte(text(detail(events[0], "executionStartedEventDetails")["input"])), &in) // not ours otherwise
+	return in.ClusterId
 }
 
 // waiting finds the innermost visit that fits.
