@@ -175,6 +175,16 @@ func TestTimeouts(t *testing.T) {
 			if strings.Contains(string(mustJSON(t, s["Retry"])), `"States.ALL"`) {
 				t.Errorf("%s: %s retries every error alike", file, resource)
 			}
+			retriers, _ := s["Retry"].([]any)
+			for _, r := range retriers {
+				r := r.(map[string]any)
+				if r["MaxAttempts"] == 0.0 || r["BackoffRate"] == 1.0 && r["MaxAttempts"] != nil {
+					continue
+				}
+				if most, bounded := r["MaxAttempts"].(float64); r["JitterStrategy"] != "FULL" || !bounded || most > 3 && r["MaxDelaySeconds"] == nil {
+					t.Errorf("%s: %s retries %v without jitter, or without bounds", file, resource, r["ErrorEquals"])
+				}
+			}
 		})
 		if tasks == 0 {
 			t.Errorf("%s has no task", file)
