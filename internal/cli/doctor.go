@@ -149,6 +149,7 @@ func software(ctx context.Context, s daemon.Settings) (out []finding) {
 	in, err := spark.Find(sparkOptions(s))
 	switch {
 	case err == nil:
+		out = append(out, finding{"python", good, in.Python, ""})
 		out = append(out, finding{"spark", good, in.Version + " in " + in.Dir, ""})
 	case errors.Is(err, spark.ErrNotSetUp):
 		if p, err := spark.FindPython(ctx); err != nil {
