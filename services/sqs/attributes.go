@@ -107,23 +107,39 @@ func md5OfAttributes(attributes map[string]sqsapi.MessageAttributeValue) *string
 	return awsapi.Ptr(md5Hex(b))
 }
 
-// checkMessage refuses what SQS refuses of a message.
-func checkMessage(body string, attributes map[string]sqsapi.MessageAttributeValue, limit int) error {
+// sizeOf is a message's size in bytes, as SQS counts it.
+func sizeOf(body string, attributes map[string]sqsapi.MessageAttributeValue) int {
 	size := len(body)
 	for name, a := range attributes {
 		size += len(name) + len(a.DataType) + len(awsapi.Val(a.StringValue)) + len(a.BinaryValue)
+	}
+	return size
+}
+
+const maxAttributes = 10 // of a message
+
+// checkMessage refuses what SQS refuses of a message.
+func checkMessage(body string, attributes map[string]sqsapi.MessageAttributeValue, limit int) error {
+	if n := len(attributes); n > maxAttributes {
+		return awsapi.Errorf(400, "InvalidParameterValue", "Number of message attributes [%d] exceeds the allowed maximum [%d].", n, maxAttributes)
+	}
+	for name, a := range attributes {
 		kind, _, _ := strings.Cut(a.DataType, ".")
 		switch {
 		case kind != "String" && kind != "Number" && kind != "Binary":
 			return awsapi.Errorf(400, "InvalidParameterValue", "The type of message (user) attribute '%s' is invalid. You must use only the following supported type prefixes: Binary, Number, String.", name)
 		case kind == "Binary" && len(a.BinaryValue) == 0, kind != "Binary" && awsapi.Val(a.StringValue) == "":
 			return awsapi.Errorf(400, "InvalidParameterValue", "Message (user) attribute '%s' must contain a non-empty value of type '%s'.", name, kind)
+		case kind == "Number":
+			if _, err := strconv.ParseFloat(*a.StringValue, 64); err != nil {
+				return awsapi.Errorf(400, "InvalidParameterValue", "Can't cast the value of message (user) attribute '%s' to a number.", name)
+			}
 		}
 	}
 	if body == "" {
 		return awsapi.Errorf(400, "MissingParameter", "The request must contain the parameter MessageBody.")
 	}
-	if size > limit {
+	if sizeOf(body, attributes) > limit {
 		return awsapi.Errorf(400, "InvalidParameterValue", "One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", limit)
 	}
 	for _, r := range body {

@@ -153,6 +153,9 @@ func (s *Service) CreateQueue(ctx context.Context, in *sqsapi.CreateQueueInput) 
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.checkRedrive(in.Attributes); err != nil {
+		return nil, err
+	}
 	p, now := identity.From(ctx), s.Clock.Now()
 	r := record{Name: in.QueueName, Account: p.Account, Region: p.Region, Created: now, Modified: now, Attributes: in.Attributes, Tags: in.Tags}
 	out := &sqsapi.CreateQueueOutput{QueueUrl: awsapi.Ptr(s.url(r))}
@@ -334,7 +337,7 @@ func (s *Service) GetQueueAttributes(ctx context.Context, in *sqsapi.GetQueueAtt
 }
 
 // change rewrites a queue's row.
-func (s *Service) change(ctx context.Context, url string, out any, edit func(*record)) error {
+func (s *Service) change(ctx context.Context, url string, out any, edit func(*record) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q, err := s.find(ctx, url)
@@ -349,8 +352,23 @@ func (s *Service) change(ctx context.Context, url string, out any, edit func(*re
 	if r.Tags == nil {
 		r.Tags = map[string]string{}
 	}
-	edit(&r)
+	if err := edit(&r); err != nil {
+		return err
+	}
 	return s.put(ctx, q, r, out)
+}
+
+// checkRedrive refuses a dead-letter queue that is not there. The caller holds mu.
+func (s *Service) checkRedrive(attributes map[string]string) error {
+	text := attributes["RedrivePolicy"]
+	target, _, err := redrivePolicy(text)
+	if err != nil || text == "" {
+		return nil // the form is checked elsewhere
+	}
+	if a := strings.Split(target, ":"); len(a) != 6 || s.queues[a[4]+"/"+a[3]+"/"+a[5]] == nil {
+		return awsapi.Errorf(400, "InvalidParameterValue", "Value %s for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.", text)
+	}
+	return nil
 }
 
 // SetQueueAttributes changes attributes; an empty policy removes it.
@@ -359,25 +377,30 @@ func (s *Service) SetQueueAttributes(ctx context.Context, in *sqsapi.SetQueueAtt
 		return nil, err
 	}
 	out := &sqsapi.SetQueueAttributesOutput{}
-	return out, s.change(ctx, in.QueueUrl, out, func(r *record) {
+	return out, s.change(ctx, in.QueueUrl, out, func(r *record) error {
 		maps.Copy(r.Attributes, in.Attributes)
 		r.Modified = s.Clock.Now()
+		return s.checkRedrive(in.Attributes)
 	})
 }
 
 // TagQueue adds tags.
 func (s *Service) TagQueue(ctx context.Context, in *sqsapi.TagQueueInput) (*sqsapi.TagQueueOutput, error) {
 	out := &sqsapi.TagQueueOutput{}
-	return out, s.change(ctx, in.QueueUrl, out, func(r *record) { maps.Copy(r.Tags, in.Tags) })
+	return out, s.change(ctx, in.QueueUrl, out, func(r *record) error {
+		maps.Copy(r.Tags, in.Tags)
+		return nil
+	})
 }
 
 // UntagQueue removes tags.
 func (s *Service) UntagQueue(ctx context.Context, in *sqsapi.UntagQueueInput) (*sqsapi.UntagQueueOutput, error) {
 	out := &sqsapi.UntagQueueOutput{}
-	return out, s.change(ctx, in.QueueUrl, out, func(r *record) {
+	return out, s.change(ctx, in.QueueUrl, out, func(r *record) error {
 		for _, k := range in.TagKeys {
 			delete(r.Tags, k)
 		}
+		return nil
 	})
 }
 
@@ -448,11 +471,11 @@ func (s *Service) SendMessage(ctx context.Context, in *sqsapi.SendMessageInput) 
 	return out, nil
 }
 
-// checkBatch refuses empty, oversized and ambiguous batches.
-func checkBatch(ids []string) error {
+// checkBatch refuses empty, oversized and ambiguous batches. what is what each entry asks for: "SendMessage".
+func checkBatch(what string, ids []string) error {
 	switch {
 	case len(ids) == 0:
-		return awsapi.Errorf(400, "EmptyBatchRequest", "There should be at least one SendMessageBatchRequestEntry in the request.")
+		return awsapi.Errorf(400, "EmptyBatchRequest", "There should be at least one %sBatchRequestEntry in the request.", what)
 	case len(ids) > 10:
 		return awsapi.Errorf(400, "TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10. You have sent %d.", len(ids))
 	}
@@ -484,8 +507,15 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sqsapi.SendMessageBa
 	for _, e := range in.Entries {
 		ids = append(ids, e.Id)
 	}
-	if err := checkBatch(ids); err != nil {
+	if err := checkBatch("SendMessage", ids); err != nil {
 		return nil, err
+	}
+	size := 0
+	for _, e := range in.Entries {
+		size += sizeOf(e.MessageBody, e.MessageAttributes)
+	}
+	if most := numbers["MaximumMessageSize"].high; size > most { // AWS: all entries together
+		return nil, awsapi.Errorf(400, "BatchRequestTooLong", "Batch requests cannot be longer than %d bytes. You have sent %d bytes.", most, size)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -723,7 +753,7 @@ func (s *Service) DeleteMessageBatch(ctx context.Context, in *sqsapi.DeleteMessa
 	for _, e := range in.Entries {
 		ids = append(ids, e.Id)
 	}
-	return out, s.batch(ctx, in.QueueUrl, ids, &out.Failed, func(q *queue, i int) error {
+	return out, s.batch(ctx, "DeleteMessage", in.QueueUrl, ids, &out.Failed, func(q *queue, i int) error {
 		err := s.drop(ctx, q, in.Entries[i].ReceiptHandle)
 		if err == nil {
 			out.Successful = append(out.Successful, sqsapi.DeleteMessageBatchResultEntry{Id: ids[i]})
@@ -733,8 +763,8 @@ func (s *Service) DeleteMessageBatch(ctx context.Context, in *sqsapi.DeleteMessa
 }
 
 // batch does each entry and collects what was refused.
-func (s *Service) batch(ctx context.Context, url string, ids []string, failed *[]sqsapi.BatchResultErrorEntry, do func(q *queue, i int) error) error {
-	if err := checkBatch(ids); err != nil {
+func (s *Service) batch(ctx context.Context, what, url string, ids []string, failed *[]sqsapi.BatchResultErrorEntry, do func(q *queue, i int) error) error {
+	if err := checkBatch(what, ids); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -797,7 +827,7 @@ func (s *Service) ChangeMessageVisibilityBatch(ctx context.Context, in *sqsapi.C
 	for _, e := range in.Entries {
 		ids = append(ids, e.Id)
 	}
-	return out, s.batch(ctx, in.QueueUrl, ids, &out.Failed, func(q *queue, i int) error {
+	return out, s.batch(ctx, "ChangeMessageVisibility", in.QueueUrl, ids, &out.Failed, func(q *queue, i int) error {
 		err := s.show(q, in.Entries[i].ReceiptHandle, awsapi.Val(in.Entries[i].VisibilityTimeout))
 		if err == nil {
 			out.Successful = append(out.Successful, sqsapi.ChangeMessageVisibilityBatchResultEntry{Id: ids[i]})

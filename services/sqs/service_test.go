@@ -2,6 +2,7 @@ package sqs
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -221,6 +222,27 @@ func TestRefusals(t *testing.T) {
 		}},
 		"a message that is too long": {"InvalidParameterValue", func() error {
 			_, err := s.SendMessage(caller(t), &sqsapi.SendMessageInput{QueueUrl: url, MessageBody: strings.Repeat("x", 1048577)})
+			return err
+		}},
+		"a number that is none": {"InvalidParameterValue", func() error {
+			_, err := s.SendMessage(caller(t), &sqsapi.SendMessageInput{QueueUrl: url, MessageBody: "x", MessageAttributes: map[string]sqsapi.MessageAttributeValue{"n": {DataType: "Number", StringValue: awsapi.Ptr("one")}}})
+			return err
+		}},
+		"eleven attributes": {"InvalidParameterValue", func() error {
+			many := map[string]sqsapi.MessageAttributeValue{}
+			for i := range 11 {
+				many[fmt.Sprint("a", i)] = sqsapi.MessageAttributeValue{DataType: "String", StringValue: awsapi.Ptr("x")}
+			}
+			_, err := s.SendMessage(caller(t), &sqsapi.SendMessageInput{QueueUrl: url, MessageBody: "x", MessageAttributes: many})
+			return err
+		}},
+		"a batch that is too long": {"BatchRequestTooLong", func() error {
+			half := strings.Repeat("x", 600_000)
+			_, err := s.SendMessageBatch(caller(t), &sqsapi.SendMessageBatchInput{QueueUrl: url, Entries: []sqsapi.SendMessageBatchRequestEntry{{Id: "a", MessageBody: half}, {Id: "b", MessageBody: half}}})
+			return err
+		}},
+		"no dead-letter queue": {"InvalidParameterValue", func() error {
+			_, err := s.SetQueueAttributes(caller(t), &sqsapi.SetQueueAttributesInput{QueueUrl: url, Attributes: map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none","maxReceiveCount":2}`}})
 			return err
 		}},
 		"a handle of somebody else": {"ReceiptHandleIsInvalid", func() error {
