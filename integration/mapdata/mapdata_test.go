@@ -243,8 +243,8 @@ func source(t testing.TB, b []byte) Source {
 		Items     jsonvalue.Value
 		Config    struct {
 			InputType, Transformation, ManifestType, CSVHeaderLocation, CSVDelimiter, ItemsPointer string
-			CSVHeaders                                                                            []string
-			MaxItems                                                                              int64
+			CSVHeaders                                                                             []string
+			MaxItems                                                                               int64
 		}
 	}
 	d := json.NewDecoder(bytes.NewReader(b))

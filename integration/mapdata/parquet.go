@@ -136,6 +136,13 @@ func (p *parquetRecords) open() error {
 		if g.TotalByteSize > maxRowGroup {
 			return p.from.failed("Row group %d of the Parquet file %s has %d bytes; the largest that can be read has %d", i, p.from.object, g.TotalByteSize, maxRowGroup)
 		}
+		for _, c := range g.Columns {
+			switch c.MetaData.Codec {
+			case format.Uncompressed, format.Snappy, format.Gzip, format.Zstd:
+			default: // AWS reads no other; and the library's LZ4 was seen to give wrong values
+				return p.from.failed("The Parquet file %s is compressed with %s; GZIP, SNAPPY and ZSTD can be read", p.from.object, c.MetaData.Codec)
+			}
+		}
 	}
 	p.file, p.group = f, -1
 	return nil
