@@ -80,9 +80,9 @@ func TestConformance(t *testing.T) {
 		r.Endpoint.URL, r.Services = serve(t, cases)
 		r.Mocked = true
 	}
-	outcomes := r.Run(mine)
-
 	old := readPassing(t)
+	outcomes := r.Run(mine)
+	again(r, mine, outcomes, old)
 	passing := maps.Clone(old)
 	results, histories, scope := map[string]int{}, map[string]int{}, map[string]int{}
 	misses := map[string]map[string]int{}
@@ -127,6 +127,24 @@ func TestConformance(t *testing.T) {
 	}
 	if *only == "" && len(outcomes) < 500 {
 		t.Errorf("only %d cases ran", len(outcomes))
+	}
+}
+
+// again runs what seems to be lost once more, one after the other: some recordings give a function a second from its cold
+// start to its answer, which a busy machine cannot.
+func again(r *Runner, cases []Case, outcomes []Outcome, old map[string]string) {
+	var lost []Case
+	var at []int
+	for i, o := range outcomes {
+		if was := old[o.Area+"/"+o.Name]; was != "" && level(o) != byHistory && level(o) != was {
+			at = append(at, i)
+			lost = append(lost, cases[slices.IndexFunc(cases, func(c Case) bool { return c.Area == o.Area && c.Name == o.Name })])
+		}
+	}
+	second := *r
+	second.Jobs, second.RunID = 1, r.RunID+"b"
+	for i, o := range second.Run(lost) {
+		outcomes[at[i]] = o
 	}
 }
 
