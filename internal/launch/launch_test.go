@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -46,4 +47,19 @@ func TestARunOutlivesARestartOfTheServer(t *testing.T) {
 			t.Errorf("a refused call is not repeated: %v", err)
 		}
 	})
+}
+
+func TestAnInterruptedRunSaysWhatGoesOn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	boom := errors.New("boom")
+	if err := interrupted(ctx, "arn:x", boom); err != boom {
+		t.Errorf("a failure: %v", err)
+	}
+	cancel()
+	if err := interrupted(ctx, "arn:x", nil); err != nil {
+		t.Errorf("a run that was over: %v", err)
+	}
+	if err := interrupted(ctx, "arn:x", boom); err == nil || !strings.Contains(err.Error(), "goes on") || !strings.Contains(err.Error(), "stop-execution --execution-arn arn:x") {
+		t.Errorf("an interruption: %v", err)
+	}
 }

@@ -45,9 +45,24 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	}
 	d, err := r.follow(ctx, arn)
 	if err != nil {
-		return nil, err
+		return nil, interrupted(ctx, arn, err)
 	}
-	return r.summarise(ctx, d, data)
+	s, err := r.summarise(ctx, d, data)
+	return s, interrupted(ctx, arn, err)
+}
+
+func interrupted(ctx context.Context, arn string, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return &Interrupted{arn}
+	}
+	return err
+}
+
+// Interrupted says that a run is not followed any more. Its execution goes on.
+type Interrupted struct{ Execution string }
+
+func (e *Interrupted) Error() string {
+	return "interrupted; the execution goes on, and ends with: aws stepfunctions stop-execution --execution-arn " + e.Execution
 }
 
 // Start starts the outer machine and returns the execution's ARN.
