@@ -15,6 +15,7 @@ type element struct {
 	name     string
 	attrs    map[string]string
 	text     string
+	chars    []byte // of text, while it is read
 	children []*element
 }
 
@@ -54,10 +55,13 @@ func parseXML(b []byte) (*element, error) {
 			}
 			stack = append(stack, e)
 		case xml.EndElement:
+			e := stack[len(stack)-1]
+			e.text, e.chars = string(e.chars), nil
 			stack = stack[:len(stack)-1]
 		case xml.CharData:
-			if len(stack) > 0 {
-				stack[len(stack)-1].text += string(t)
+			if len(stack) > 0 { // comments part it: adding to a string would take quadratic time
+				e := stack[len(stack)-1]
+				e.chars = append(e.chars, t...)
 			}
 		case xml.Directive:
 			return nil, fmt.Errorf("document types are not accepted")

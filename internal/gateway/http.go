@@ -136,7 +136,7 @@ var indexes = sync.OnceValue(func() (x struct{ target, version map[string]string
 })
 
 var restPaths = []struct{ prefix, service string }{
-	{"/2015-03-31/functions", "lambda"}, {"/2015-03-31/event-source-mappings", "lambda"}, {"/2017-03-31/tags/", "lambda"},
+	{"/2015-03-31/functions", "lambda"}, {"/2021-10-31/functions", "lambda"}, {"/2015-03-31/event-source-mappings", "lambda"}, {"/2017-03-31/tags/", "lambda"},
 	{"/2018-10-31/layers", "lambda"}, {"/schedules", "scheduler"}, {"/schedule-groups", "scheduler"},
 }
 

@@ -1051,3 +1051,19 @@ func benchService(b *testing.B) *Service {
 	must(b)(s.CreateBucket(context.Background(), &s3api.CreateBucketInput{Bucket: "bkt"}))
 	return s
 }
+
+// TestFailedSync: when the disk does not take the bytes, the put is refused and the server is told to end.
+func TestFailedSync(t *testing.T) {
+	s, _ := setup(t)
+	var reason error
+	s.disk.fatal = func(err error) { reason = err }
+	w := s.disk.create()
+	w.Write(random(inlineLimit + 1))
+	w.file.Close() // so that it cannot be synced
+	if _, err := w.finish(); err == nil || reason == nil || !strings.Contains(reason.Error(), "sync ") {
+		t.Errorf("finished with %v; the server ends for %v", err, reason)
+	}
+	if n := len(files(t, s.DataDir)); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+}
