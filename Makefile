@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X github.com/mayfly-run/mayfly/internal/cli.version=$(VERSION)
 # Tests that start servers, Spark or browsers of their own want the machine to themselves.
 TESTFLAGS ?= -p 2 -timeout 40m
 
-.PHONY: build run test check lint templates race generate generated bench conformance setup clean
+.PHONY: build run test check lint templates race generate generated bench bench-compare conformance setup clean
 
 build:
 	@command -v $(GO) >/dev/null || { echo "Mayfly is built with Go 1.26, and there is no $(GO) on the PATH: get it from https://go.dev/dl"; exit 1; }
@@ -71,6 +71,15 @@ generated: generate
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
+
+# Mayfly's JSONata beside the official implementation in a JavaScript engine; a Go module of its own.
+JSONATA := .tools/jsonata-2.2.2
+$(JSONATA)/package/jsonata.min.js:
+	@mkdir -p $(JSONATA)
+	cd $(JSONATA) && npm pack --silent jsonata@2.2.2 && tar xzf jsonata-2.2.2.tgz
+
+bench-compare: $(JSONATA)/package/jsonata.min.js
+	JSONATA_JS=$(CURDIR)/$(JSONATA)/package/jsonata.min.js $(GO) -C bench/jsonata test -run TestSame -bench . -benchmem ./...
 
 conformance: build
 	$(GO) test -run TestConformance -v ./conformance -args -report ../docs/conformance.md

@@ -49,6 +49,7 @@ var arrows = map[string][]string{
 	"pipelines/emr":           {"pipelines/emr/..."},
 	"pipelines/emr/functions": {"internal/awscall", "internal/awsapi"}, // the functions are AWS clients, and nothing of Mayfly's
 	"conformance":             {"internal/jsonvalue"},
+	"bench/jsonata":           {"asl/jsonata", "internal/jsonvalue"}, // a module of its own
 	"internal/jsonvalue":      {},
 	"internal/clock":          {},
 	"internal/identity":       {},
