@@ -12,20 +12,29 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-// BenchmarkTransition measures one transition (a Pass with ResultPath, entered and left) in a long chain, with states of
-// 1 KB and 200 KB.
+// BenchmarkTransition measures one transition in a long chain, with states of 1 KB and 200 KB: a Pass with ResultPath,
+// entered and left.
 func BenchmarkTransition(b *testing.B) {
+	transitions(b, "JSONPath", `"Result":{"n":%d},"ResultPath":"$.result"`)
+}
+
+// BenchmarkTransitionJSONata is the same in JSONata: a Pass that counts in a variable.
+func BenchmarkTransitionJSONata(b *testing.B) {
+	transitions(b, "JSONata", `"Assign":{"result":"{%% $states.input.a.b[1] + %d %%}"}`)
+}
+
+func transitions(b *testing.B, language, fields string) {
 	for _, size := range []int{1 << 10, 200 << 10} {
 		b.Run(fmt.Sprintf("%dKB", size>>10), func(b *testing.B) {
 			const states = 500
 			var def strings.Builder
-			def.WriteString(`{"StartAt":"S0","States":{`)
+			fmt.Fprintf(&def, `{"QueryLanguage":%q,"StartAt":"S0","States":{`, language)
 			for i := range states {
 				next := fmt.Sprintf(`"Next":"S%d"`, i+1)
 				if i == states-1 {
 					next = `"End":true`
 				}
-				fmt.Fprintf(&def, `%s"S%d":{"Type":"Pass","Result":{"n":%d},"ResultPath":"$.result",%s}`, map[bool]string{true: ",", false: ""}[i > 0], i, i, next)
+				fmt.Fprintf(&def, `%s"S%d":{"Type":"Pass",`+fields+`,%s}`, map[bool]string{true: ",", false: ""}[i > 0], i, i, next)
 			}
 			def.WriteString("}}")
 			m, diags := asl.Parse([]byte(def.String()), asl.ParseOptions{})
@@ -42,8 +51,8 @@ func BenchmarkTransition(b *testing.B) {
 				}
 				s := &execution.Snapshot{}
 				d, err := core.Decide(s, execution.Input{Start: &execution.Start{Input: input}}, execution.Env{Now: time.Unix(1, 0), Budget: 2 * states})
-				if err != nil || !d.Closed {
-					b.Fatal(err, s.Status)
+				if err != nil || !d.Closed || s.Status != execution.Succeeded {
+					b.Fatal(err, s.Status, s.Failure)
 				}
 			}
 		})

@@ -566,21 +566,37 @@ func (t *stateTest) inspected(i *engine.Inspection) {
 
 func (t *stateTest) mapState(st *asl.MapState, effective jsonvalue.Value) {
 	v := &t.visit
-	items, f := v.Items(effective)
+	items, f := t.items(st, effective)
 	if f != nil {
 		t.fail(*f)
 		return
 	}
 	if st.ItemsPath != nil {
-		t.seen.AfterItemsPath = shown(jsonvalue.Array(items...))
+		t.seen.AfterItemsPath = shown(items)
 	}
 	if st.Parameters != nil {
-		made := make([]jsonvalue.Value, len(items))
-		for i, item := range items {
-			if made[i], f = v.ItemInput(effective, i, item); f != nil {
-				t.fail(*f)
-				return
+		made := make([]jsonvalue.Value, 0, items.Len())
+		add := func(item asl.MapItem) bool {
+			item.Index = int64(len(made))
+			var input jsonvalue.Value
+			if input, f = v.ChildInput(effective, item); f == nil {
+				made = append(made, input)
 			}
+			return f == nil
+		}
+		for name, item := range items.Members() {
+			if !add(asl.MapItem{Key: name, Keyed: true, Value: item}) {
+				break
+			}
+		}
+		for item := range items.Elements() {
+			if f != nil || !add(asl.MapItem{Value: item}) {
+				break
+			}
+		}
+		if f != nil {
+			t.fail(*f)
+			return
 		}
 		t.seen.AfterItemSelector = shown(jsonvalue.Array(made...))
 	}
@@ -590,7 +606,57 @@ func (t *stateTest) mapState(st *asl.MapState, effective jsonvalue.Value) {
 		return
 	}
 	t.seen.MaxConcurrency = &most
+	if st.Distributed != nil {
+		if f = t.tolerance(effective); f != nil {
+			t.fail(*f)
+			return
+		}
+	}
 	t.end(t.mock, nil)
+}
+
+// items are those of a Map: an array, of a distributed one perhaps an object. What an ItemReader would read is given with
+// the call.
+func (t *stateTest) items(st *asl.MapState, effective jsonvalue.Value) (jsonvalue.Value, *asl.Failure) {
+	if st.Distributed == nil {
+		list, f := t.visit.Items(effective)
+		return jsonvalue.Array(list...), f
+	}
+	if c := t.in.StateConfiguration; st.Distributed.Reader != nil && c != nil && c.MapItemReaderData != nil {
+		data, err := jsonvalue.Parse([]byte(*c.MapItemReaderData))
+		if err != nil {
+			return data, &asl.Failure{Error: asl.ErrItemReaderFailed, Cause: "Attempting to map over non-iterable node."}
+		}
+		return data, nil
+	}
+	items, _, f := t.visit.DistributedItems(effective)
+	return items, f
+}
+
+// tolerance says how many items may fail, and fails when more of them are said to have. AWS: without a threshold they
+// count for nothing here (recorded: test_map_state_failure_count[DEBUG-BASE_MAP_STATE]).
+func (t *stateTest) tolerance(effective jsonvalue.Value) *asl.Failure {
+	given := func(name string) bool { return !t.raw.Member(name).IsZero() || !t.raw.Member(name+"Path").IsZero() }
+	d, f := t.visit.Distribute(effective)
+	if f != nil {
+		return f
+	}
+	failed, over := int64(0), false
+	if c := t.in.StateConfiguration; c != nil && t.in.Mock.Result != nil {
+		failed = awsapi.Val(c.MapIterationFailureCount)
+	}
+	if given("ToleratedFailureCount") {
+		t.seen.ToleratedFailureCount = &d.Tolerance.Count
+		over = failed > d.Tolerance.Count
+	}
+	if given("ToleratedFailurePercentage") {
+		t.seen.ToleratedFailurePercentage = &d.Tolerance.Percent
+		over = over || float64(failed)*100 > d.Tolerance.Percent*float64(t.mock.Len())
+	}
+	if over {
+		return &asl.Failure{Error: asl.ErrExceedTolerated, Cause: "The specified tolerated failure threshold was exceeded"}
+	}
+	return nil
 }
 
 // end takes the end of a Task, Parallel or Map.
