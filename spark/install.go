@@ -1,7 +1,6 @@
 package spark
 
 import (
-	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -60,9 +59,11 @@ func jarsOf(version string) map[string]string {
 
 // Options say which Spark, and where it lies.
 type Options struct {
-	Version   string // DefaultVersion when empty
-	CacheDir  string // CacheDir() when empty
-	SparkHome string // an existing Spark of a known version, used instead of PyPI's; empty: bring one
+	Version  string // DefaultVersion when empty
+	CacheDir string // CacheDir() when empty
+	// SparkHome is an existing Spark of a known version, used instead of PyPI's. Empty: the one that the environment's
+	// SPARK_HOME names, if Mayfly runs its version and no other is set up; else one is brought.
+	SparkHome string
 }
 
 // CacheDir is where installations are kept: MAYFLY_CACHE, or mayfly in the user's cache directory.
@@ -103,6 +104,16 @@ var ErrNotSetUp = errors.New("Spark is not set up: run `mayfly setup`")
 
 // normal fills in what is empty and refuses what is unknown.
 func (o Options) normal() (Options, error) {
+	if o.CacheDir == "" {
+		dir, err := CacheDir()
+		if err != nil {
+			return o, err
+		}
+		o.CacheDir = dir
+	}
+	if o.SparkHome == "" {
+		o.SparkHome = o.ambient()
+	}
 	if o.SparkHome != "" {
 		version, err := versionOfHome(o.SparkHome)
 		if err != nil {
@@ -119,14 +130,23 @@ func (o Options) normal() (Options, error) {
 	if _, ok := versions[o.Version]; !ok {
 		return o, fmt.Errorf("Mayfly does not know Spark %s; it runs %s", o.Version, strings.Join(Versions(), " and "))
 	}
-	if o.CacheDir == "" {
-		dir, err := CacheDir()
-		if err != nil {
-			return o, err
-		}
-		o.CacheDir = dir
-	}
 	return o, nil
+}
+
+// ambient is the environment's SPARK_HOME, or "". One that was made for another Spark is no reason to stop.
+func (o Options) ambient() string {
+	home := os.Getenv("SPARK_HOME")
+	version, err := versionOfHome(home)
+	if home == "" || err != nil || o.Version != "" && o.Version != version {
+		return ""
+	}
+	if o.Version == "" {
+		o.Version = DefaultVersion
+	}
+	if _, err := os.Stat(filepath.Join(o.folder(), installFile)); err == nil {
+		return ""
+	}
+	return home
 }
 
 func versionOfHome(home string) (string, error) {
@@ -181,6 +201,16 @@ func Find(o Options) (*Installation, error) {
 	return &in, nil
 }
 
+// MissingArchives lists the roles whose class-data archive could not be made: their processes start slower.
+func (i *Installation) MissingArchives() (roles []string) {
+	for _, role := range []string{"master", "worker", "driver", "executor"} {
+		if st, err := os.Stat(filepath.Join(i.Archives, role+".jsa")); err != nil || st.Size() == 0 {
+			roles = append(roles, role)
+		}
+	}
+	return roles
+}
+
 // java is a command line of the installation's Java for a role: "master", "worker", "driver".
 func (i *Installation) java(role, heap string, options ...string) []string {
 	args := []string{i.Java.Bin(), "-cp", strings.Join(i.ClassPath, ":"), "-Xmx" + heap}
@@ -212,12 +242,4 @@ func (i *Installation) env() []string {
 	return []string{"JAVA_HOME=" + i.Java.Home, "SPARK_HOME=" + i.Home, "SPARK_SCALA_VERSION=" + i.Scala,
 		"SPARK_CONF_DIR=" + i.Empty, "SPARK_LOCAL_IP=127.0.0.1", "HADOOP_USER_NAME=hadoop",
 		"PYSPARK_PYTHON=" + i.Python, "PYTHONHASHSEED=0", "LANG=C.UTF-8", "TZ=UTC"}
-}
-
-// Check runs the interpreter and Java once, as `mayfly doctor` does.
-func (i *Installation) Check(ctx context.Context) error {
-	if _, err := inspectJava(ctx, i.Java.Bin()); err != nil {
-		return err
-	}
-	return nil
 }

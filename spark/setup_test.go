@@ -143,6 +143,29 @@ func TestSetupOfSparkHome(t *testing.T) {
 	}
 }
 
+// TestSparkHomeOfTheEnvironment is used when nothing else is there and Mayfly runs its version.
+func TestSparkHomeOfTheEnvironment(t *testing.T) {
+	b := newBench(t)
+	home := sparktest.Home(t)
+	t.Setenv("SPARK_HOME", home)
+	if in := b.ready("venv pip ivy"); in.Home != home {
+		t.Errorf("home %s", in.Home)
+	}
+	b = newBench(t)
+	other := t.TempDir()
+	os.MkdirAll(filepath.Join(other, "jars"), 0o700)
+	os.WriteFile(filepath.Join(other, "jars", "spark-core_2.12-3.5.1.jar"), nil, 0o600)
+	t.Setenv("SPARK_HOME", other)
+	brought := b.ready("venv pip ivy")
+	if brought.Home == other {
+		t.Error("Spark 3.5.1 is used")
+	}
+	t.Setenv("SPARK_HOME", home)
+	if in := b.ready(""); in.Home != brought.Home {
+		t.Errorf("what was set up is forgotten for %s", in.Home)
+	}
+}
+
 // TestSetupOfAnotherVersion keeps versions beside one another.
 func TestSetupOfAnotherVersion(t *testing.T) {
 	b := newBench(t)

@@ -97,12 +97,7 @@ func train(ctx context.Context, in *Installation, progress func(float64, string)
 	if err := Stop(ctx, cfg.Dir, 3*time.Minute); err != nil {
 		return nil, err
 	}
-	for _, role := range []string{"master", "worker", "driver", "executor"} {
-		if st, err := os.Stat(filepath.Join(in.Archives, role+".jsa")); err != nil || st.Size() == 0 {
-			missing = append(missing, role)
-		}
-	}
-	return missing, nil
+	return in.MissingArchives(), nil
 }
 
 // archiveWait is how long an executor may take, in tenths of a second, until it has begun to write its archive.

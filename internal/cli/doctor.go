@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -89,8 +88,10 @@ func machine(s daemon.Settings) []finding {
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
 		f.Status, f.Advice = fail, "Mayfly runs on Linux and macOS"
 	}
-	if mem, ok := memory(); ok {
-		f.weigh(mem)
+	_, memory := spark.Machine()
+	f.weigh(uint64(memory) << 20)
+	if b, err := s.Budget(); err == nil { // else the settings were refused before
+		f.Text += fmt.Sprintf("; clusters may have %v", b)
 	}
 	out := []finding{f}
 	dir := s.DataDir
@@ -116,27 +117,11 @@ func machine(s daemon.Settings) []finding {
 func (f *finding) weigh(mem uint64) {
 	f.Text += fmt.Sprintf(", %.1f GiB of memory", float64(mem)/(1<<30))
 	switch {
-	case mem < 3<<30:
-		f.Status, f.Advice = fail, "a cluster of one worker and its driver need about 3 GiB; use a larger machine, or give this one more"
+	case mem < 7<<29:
+		f.Status, f.Advice = fail, "a cluster of one worker and its driver need about 3.5 GiB; use a larger machine, or give this one more"
 	case mem < 6<<30 && f.Status == good:
 		f.Status, f.Advice = warn, "below 6 GiB only one small cluster fits at a time"
 	}
-}
-
-// memory is the machine's memory in bytes, where it can be read without help.
-func memory() (uint64, bool) {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) >= 2 && fields[0] == "MemTotal:" {
-			n, err := strconv.ParseUint(fields[1], 10, 64)
-			return n << 10, err == nil
-		}
-	}
-	return 0, false
 }
 
 // software looks for what Spark stands on, and for Spark.
@@ -149,8 +134,15 @@ func software(ctx context.Context, s daemon.Settings) (out []finding) {
 	in, err := spark.Find(sparkOptions(s))
 	switch {
 	case err == nil:
-		out = append(out, finding{"python", good, in.Python, ""})
-		out = append(out, finding{"spark", good, in.Version + " in " + in.Dir, ""})
+		f := finding{"spark", good, in.Version + " in " + in.Dir, ""}
+		if in.Home == os.Getenv("SPARK_HOME") {
+			f.Text += ", with SPARK_HOME=" + in.Home
+		}
+		if missing := in.MissingArchives(); len(missing) > 0 {
+			f.Status, f.Text = warn, f.Text+"; without class-data archives for "+strings.Join(missing, ", ")+": starts take longer"
+			f.Advice = "remove " + in.Dir + " and run mayfly setup again"
+		}
+		out = append(out, finding{"python", good, in.Python, ""}, f)
 	case errors.Is(err, spark.ErrNotSetUp):
 		if p, err := spark.FindPython(ctx); err != nil {
 			out = append(out, finding{"python", fail, "no Python that Spark can use", sentence(err)})
