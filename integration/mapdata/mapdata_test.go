@@ -81,6 +81,17 @@ func (w *world) put(bucket, key string, content []byte) {
 	w.do("PutObject", &s3api.PutObjectInput{Bucket: bucket, Key: key, Body: bytes.NewReader(compressed(w.t, key, content))}, &s3api.PutObjectOutput{})
 }
 
+// clear removes a bucket and what is in it.
+func (w *world) clear(bucket string) {
+	w.t.Helper()
+	var objects s3api.ListObjectsV2Output
+	w.do("ListObjectsV2", &s3api.ListObjectsV2Input{Bucket: bucket}, &objects)
+	for _, o := range objects.Contents {
+		w.do("DeleteObject", &s3api.DeleteObjectInput{Bucket: bucket, Key: *o.Key}, &s3api.DeleteObjectOutput{})
+	}
+	w.do("DeleteBucket", &s3api.DeleteBucketInput{Bucket: bucket}, &s3api.DeleteBucketOutput{})
+}
+
 func compressed(t testing.TB, key string, content []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -160,15 +171,20 @@ func read(calls awscall.Caller, src Source, max int, restart bool) (all []Item, 
 
 // TestRead: each file holds a source, the objects that there are, and the items that come of it.
 func TestRead(t *testing.T) {
+	w := newWorld(t) // one for all: each takes syncs of the disk
 	for _, path := range list(t, "testdata/read/*.txtar") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			a, err := txtar.ParseFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWorld(t)
 			var src Source
 			buckets := map[string]bool{}
+			defer func() {
+				for name := range buckets {
+					w.clear(name)
+				}
+			}()
 			golden := -1
 			for i, f := range a.Files {
 				switch name := f.Name; {
@@ -262,14 +278,15 @@ func source(t testing.TB, b []byte) Source {
 
 // TestWrite: each file holds a destination, the results, and the objects that come of them.
 func TestWrite(t *testing.T) {
+	w := newWorld(t)
 	for _, path := range list(t, "testdata/write/*.txtar") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			a, err := txtar.ParseFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWorld(t)
 			w.bucket("bkt")
+			defer w.clear("bkt")
 			to := Destination{Principal: principal, Resource: "arn:aws:states:::s3:putObject", MapRunARN: "arn:aws:states:us-east-1:000000000000:mapRun:M/L:4c1a"}
 			limit := awsSizes
 			var results []Result

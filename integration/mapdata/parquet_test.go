@@ -145,14 +145,11 @@ func TestParquetMany(t *testing.T) {
 
 // TestParquetDamaged: a byte that is another one gives items or a failure, and never more.
 func TestParquetDamaged(t *testing.T) {
-	w := newWorld(t)
-	w.bucket("bkt")
 	whole := parquetFile(t, &parquet.Snappy, 5)
 	for i := 0; i < len(whole); i += 7 {
 		b := bytes.Clone(whole)
 		b[i] ^= 0x55
-		w.put("bkt", "k.parquet", b)
-		items, err := read(w.gate, parquetSource(), 1000, false)
+		items, err := read(shelf(b), parquetSource(), 1000, false)
 		if f, ok := err.(*Failure); err != nil && !ok || len(items) > 5 {
 			t.Fatalf("byte %d: %d items, %v, %v", i, len(items), f, err)
 		}
