@@ -25,7 +25,7 @@ func (e *Engine) dispatch(ctx context.Context, id store.ID, key string, c execut
 	case c.Map != nil:
 		return nil, e.runs.create(ctx, id, *c.Map)
 	case c.StopMap != nil:
-		return nil, e.runs.tell(ctx, c.StopMap.Run, maprun.Input{Stop: &maprun.Stop{}})
+		return nil, e.runs.tell(ctx, c.StopMap.Run, maprun.Input{Stop: &maprun.Stop{Redrives: c.StopMap.Redrives}})
 	case c.RedriveMap != nil:
 		return nil, e.runs.redrive(ctx, id, *c.RedriveMap)
 	}

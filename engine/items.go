@@ -112,13 +112,13 @@ func (m *mapRuns) read(ctx context.Context, run, key string, c maprun.ReadItems)
 	if err != nil {
 		return nil, err
 	}
-	if r.Status != execution.Running || r.Failure != nil || r.Cursor != c.Cursor {
-		return &maprun.Input{Read: &maprun.Read{Cursor: r.Cursor}}, nil
+	if r.Status != execution.Running || r.Failure != nil || r.Redrives != c.Redrives {
+		return &maprun.Input{Read: &maprun.Read{Cursor: r.Cursor, Redrives: c.Redrives}}, nil // nothing is started of it
 	}
 	out, s, err := m.readFrom(ctx, &r, key, c.Cursor, int(c.Max))
 	var failed *mapdata.Failure
 	if errors.As(err, &failed) {
-		return &maprun.Input{Read: &maprun.Read{Failure: &failed.Failure}}, nil
+		return &maprun.Input{Read: &maprun.Read{Failure: &failed.Failure, Redrives: c.Redrives}}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the items of %s: %w", run, err)
@@ -128,6 +128,7 @@ func (m *mapRuns) read(ctx context.Context, run, key string, c maprun.ReadItems)
 	} else {
 		m.keep(run, s)
 	}
+	out.Redrives = c.Redrives
 	return &maprun.Input{Read: out}, nil
 }
 
@@ -259,7 +260,7 @@ func (b *batcher) selected(ctx context.Context, s *items, max int) (v jsonvalue.
 }
 
 // finish puts the results together.
-func (m *mapRuns) finish(ctx context.Context, run string) (*maprun.Input, error) {
+func (m *mapRuns) finish(ctx context.Context, run string, c maprun.Finish) (*maprun.Input, error) {
 	var r maprun.Run
 	err := m.es.View(ctx, runID(run), func(s *maprun.Run) {
 		r = *s
@@ -278,6 +279,7 @@ func (m *mapRuns) finish(ctx context.Context, run string) (*maprun.Input, error)
 	case err != nil:
 		return nil, fmt.Errorf("finish %s: %w", run, err)
 	}
+	out.Redrives = c.Redrives
 	return &maprun.Input{Finished: &out}, nil
 }
 

@@ -324,9 +324,13 @@ func (m *mapRuns) dispatch(ctx context.Context, id store.ID, key string, c mapru
 	case c.Redo != nil:
 		return nil, m.redo(ctx, run, key, *c.Redo)
 	case c.Abort != nil:
+		r, err := m.view(ctx, run)
+		if err != nil || r.Redrives != c.Abort.Redrives {
+			return nil, err
+		}
 		return nil, m.abort(ctx, run, c.Abort.Children)
 	case c.Finish != nil:
-		return m.finish(ctx, run)
+		return m.finish(ctx, run, *c.Finish)
 	}
 	return nil, fmt.Errorf("command of %s is of no known kind", id)
 }

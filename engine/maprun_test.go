@@ -1,15 +1,23 @@
 package engine_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/internal/wake"
 	"github.com/mayfly-run/mayfly/maprun"
+	"github.com/mayfly-run/mayfly/store"
+	"github.com/mayfly-run/mayfly/store/memory"
 )
 
 // mapOver is a machine with one distributed Map; fields are what the Map has besides its processor.
@@ -121,4 +129,115 @@ func TestMapRuns(t *testing.T) {
 	}
 }
 
-var _ = synctest.Test
+// cut is a store that is gone after some commits, as when the server is killed there.
+type cut struct {
+	store.Store
+	mu   sync.Mutex
+	left int // commits until then
+}
+
+var errKilled = errors.New("killed")
+
+func (c *cut) gone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left--
+	return c.left < 0
+}
+
+func (c *cut) Commit(ctx context.Context, b store.Batch) error {
+	if c.gone() {
+		return errKilled
+	}
+	return c.Store.Commit(ctx, b)
+}
+
+func (c *cut) CommitAsync(b store.Batch, done func(error)) {
+	if c.gone() {
+		go done(errKilled)
+		return
+	}
+	c.Store.CommitAsync(b, done)
+}
+
+// TestMapRunKilled kills the server after each commit of a map run, and lets another one go on. The history of the
+// execution is the same, each item's work is asked for under one key, and no child is lost.
+func TestMapRunKilled(t *testing.T) {
+	const work = `"StartAt": "Work", "States": {"Work": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Next": "Look"},
+	  "Look": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "No"}], "Default": "Yes"},
+	  "Yes": {"Type": "Succeed"}, "No": {"Type": "Fail", "Error": "Bad"}}`
+	for _, c := range []struct{ name, child, fields, input, output string }{
+		{"Standard", "STANDARD", `"MaxConcurrency": 2, "ToleratedFailureCount": 1,`, `[{"n":0},{"n":1},{"bad":1},{"n":3},{"n":4}]`, `[{"n":0},{"n":1},{"n":3},{"n":4}]`},
+		{"Express", "EXPRESS", `"MaxConcurrency": 2, "ToleratedFailureCount": 1,`, `[{"n":0},{"n":1},{"bad":1},{"n":3},{"n":4}]`, `[{"n":0},{"n":1},{"n":3},{"n":4}]`},
+		{"failing", "STANDARD", `"MaxConcurrency": 2,`, `[{"n":0},{"bad":1},{"n":2},{"n":3}]`, ``},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// tell runs until the end; the first server is killed after some commits.
+				tell := func(commits int) (history string, d *engine.Description, r *engine.MapRun, w *world, used int) {
+					w = &world{calls: map[string]int{}, state: map[string]int{}, ends: map[string]time.Time{}}
+					st := memory.New()
+					defer st.Close()
+					begin := func(st store.Store) *server {
+						s := &server{bus: &wake.Bus{}}
+						quiet := slog.New(slog.DiscardHandler)
+						s.loop = durable.New(durable.Config{Store: st, Log: quiet, Seed: func() uint64 { return 7 }})
+						s.express = durable.New(durable.Config{Store: newStore(t), Log: quiet})
+						var err error
+						if s.Engine, err = engine.New(t.Context(), engine.Config{Store: st, Loop: s.loop, ExpressLoop: s.express, Integrations: w, Wake: s.bus}); err != nil {
+							t.Fatal(err)
+						}
+						for _, start := range []func(context.Context) error{s.express.Start, s.loop.Start, s.Start} {
+							if err := start(t.Context()); err != nil {
+								t.Fatal(err)
+							}
+						}
+						return s
+					}
+					killed := &cut{Store: st, left: commits}
+					s := begin(killed)
+					x := request("x", mapOver(c.child, c.fields, work), c.input)
+					if _, err := s.CreateExecution(t.Context(), x); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute)
+					killed.mu.Lock()
+					used = commits - killed.left
+					killed.mu.Unlock()
+					s.stop()
+					s = begin(st)
+					defer s.stop()
+					d = s.ended(t, arn("x"))
+					synctest.Wait()
+					var b strings.Builder
+					for e, err := range s.History(t.Context(), arn("x")) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						fmt.Fprintln(&b, e.Line())
+					}
+					return b.String(), d, s.mapRun(t, arn("x")), w, used
+				}
+				want, d, r, calm, commits := tell(1000)
+				if d.Output.String() != c.output || commits < 8 || commits > 900 {
+					t.Fatalf("%d commits: %s %v\n%s", commits, d.Output, d.Failure, want)
+				}
+				for k := 2; k < commits; k++ { // the first two: the definition and the start
+					got, d, q, stormy, _ := tell(k)
+					if got != want || d.Output.String() != c.output {
+						t.Errorf("killed after %d of %d commits: %s\n%s\nwithout:\n%s", k, commits, d.Output, got, want)
+					}
+					if c.name != "failing" && (q.Items != r.Items || q.Executions != r.Executions) {
+						t.Errorf("killed after %d of %d commits: %+v, %+v without", k, commits, q.Items, r.Items)
+					}
+					if q.Items.Total() != r.Items.Total() || q.Items.Running != 0 {
+						t.Errorf("killed after %d of %d commits: %+v, %+v without", k, commits, q.Items, r.Items)
+					}
+					if c.name == "Standard" && fmt.Sprint(stormy.state) != fmt.Sprint(calm.state) {
+						t.Errorf("killed after %d of %d commits: asked for %v, %v without", k, commits, stormy.state, calm.state)
+					}
+				}
+			})
+		})
+	}
+}

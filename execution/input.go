@@ -139,7 +139,8 @@ type (
 	}
 	// StopMap aborts a map run. It outlives the execution and is not answered.
 	StopMap struct {
-		Run string `json:"run"`
+		Run      string `json:"run"`
+		Redrives int64  `json:"redrives,omitempty"`
 	}
 	// RedriveMap continues a map run that has been redriven so many times before. It is answered by MapDone.
 	RedriveMap struct {

@@ -154,7 +154,7 @@ func (t *turn) release(a Addr, f *Frame) {
 		t.clearTask(f.Await.Task, task)
 	}
 	if run := f.Await.Run; run != nil && !run.Ended {
-		t.d.Commands = append(t.d.Commands, Command{StopMap: &StopMap{Run: run.ARN}})
+		t.d.Commands = append(t.d.Commands, Command{StopMap: &StopMap{Run: run.ARN, Redrives: run.Redrives}})
 	}
 	if !f.Await.Until.IsZero() || !f.Await.Again.IsZero() {
 		t.clearTimer(timerFrame + string(a))

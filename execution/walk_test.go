@@ -122,6 +122,19 @@ func (w *walk) step(wild bool) {
 		w.do(execution.Input{Done: &execution.TaskDone{Task: e.Task, Outcome: o, ByToken: w.r.IntN(2) == 0, Unsubmitted: w.s.Tasks[e.Task].Phase == execution.Started}})
 	case "submitted":
 		w.do(execution.Input{Submitted: &execution.TaskSubmitted{Task: e.Task, Resource: w.s.Tasks[e.Task].Resource, Output: jsonvalue.Int(1), Handle: []byte("h")}})
+	case "map":
+		in := &execution.MapDone{Run: e.Run.ARN, Redrives: e.Run.Redrives, Output: jsonvalue.Array(jsonvalue.Int(1))}
+		switch w.r.IntN(6) {
+		case 0:
+			in.Output, in.Failure = jsonvalue.Value{}, &asl.Failure{Error: asl.ErrExceedTolerated}
+		case 1:
+			in.Output, in.Failure = jsonvalue.Value{}, &asl.Failure{Error: asl.ErrRuntime}
+		case 2:
+			in.Output, in.TooLarge = jsonvalue.Value{}, true
+		case 3:
+			in.Redrives++ // of another time: nothing changes
+		}
+		w.do(execution.Input{Map: in})
 	case "work":
 		w.do(execution.Input{Work: &execution.WorkTaken{Task: e.Task}})
 	case "beat":

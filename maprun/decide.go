@@ -27,6 +27,7 @@ type (
 		Cursor   string       `json:"cursor,omitempty"`
 		All      bool         `json:"all,omitempty"` // there are no more items
 		Failure  *asl.Failure `json:"failure,omitempty"`
+		Redrives int64        `json:"redrives,omitempty"` // as in ReadItems
 	}
 	// Finished answers Finish.
 	Finished struct {
@@ -34,6 +35,7 @@ type (
 		Written  int64           `json:"written,omitempty"`  // records of the ResultWriter
 		TooLarge bool            `json:"tooLarge,omitempty"` // the outputs do not fit into a state
 		Failure  *asl.Failure    `json:"failure,omitempty"`
+		Redrives int64           `json:"redrives,omitempty"` // as in Finish
 	}
 	// Update is UpdateMapRun; nil: unchanged.
 	Update struct {
@@ -41,9 +43,12 @@ type (
 		Count       *int64   `json:"count,omitempty"`
 		Percent     *float64 `json:"percent,omitempty"`
 	}
-	// Stop aborts the run with its parent.
-	Stop struct{}
-	// Redrive continues a run that has been redriven so many times before.
+	// Stop aborts the run with its parent, unless it has been redriven more often than that since.
+	Stop struct {
+		Redrives int64 `json:"redrives,omitempty"`
+	}
+	// Redrive continues a run that has been redriven so many times before. When it comes before the Stop that preceded it,
+	// the run just goes on.
 	Redrive struct {
 		Redrives int64  `json:"redrives,omitempty"`
 		Digest   string `json:"digest,omitempty"` // of the definition that the parent has now
@@ -70,8 +75,10 @@ type (
 		Spec Spec      `json:"spec"`
 		At   time.Time `json:"at"`
 	}
-	// Asked: items are being read.
-	Asked struct{}
+	// Asked: items are being read, for up to Max children.
+	Asked struct {
+		Max int64 `json:"max"`
+	}
 	// Launched: items were read, and children started of them. Their numbers follow each other.
 	Launched struct {
 		Cursor string  `json:"cursor,omitempty"`
@@ -111,8 +118,9 @@ type Command struct {
 type (
 	// ReadItems asks for up to Max children of the items from Cursor on. It is answered by Read.
 	ReadItems struct {
-		Cursor string `json:"cursor,omitempty"`
-		Max    int64  `json:"max"`
+		Cursor   string `json:"cursor,omitempty"`
+		Max      int64  `json:"max"`
+		Redrives int64  `json:"redrives,omitempty"` // of the run
 	}
 	// Launch starts children. Each of them comes back in Input.Done.
 	Launch struct {
@@ -127,9 +135,12 @@ type (
 	// Abort stops children that have been launched.
 	Abort struct {
 		Children []int64 `json:"children"`
+		Redrives int64   `json:"redrives,omitempty"` // of the run: after another one nothing is stopped
 	}
 	// Finish puts the results together. It is answered by Finished.
-	Finish struct{}
+	Finish struct {
+		Redrives int64 `json:"redrives,omitempty"` // of the run
+	}
 )
 
 // Reply is what the sender of an input learns.
@@ -173,13 +184,15 @@ func (t *turn) input(in Input) {
 	running := r.Status == execution.Running
 	switch {
 	case in.Redrive != nil:
-		if running || r.Status == execution.Succeeded || in.Redrive.Redrives != r.Redrives {
+		if r.Status == execution.Succeeded || in.Redrive.Redrives != r.Redrives {
 			t.d.Reply.Stale = true
 			return
 		}
 		t.fact(Fact{Redriven: &RedrivenAt{At: t.now, Digest: in.Redrive.Digest}})
 		t.goOn()
 	case !running:
+		t.d.Reply.Stale = true
+	case in.Stop != nil && in.Stop.Redrives != r.Redrives:
 		t.d.Reply.Stale = true
 	case in.Stop != nil:
 		open := r.OpenChildren()
@@ -190,7 +203,7 @@ func (t *turn) input(in Input) {
 		t.goOn()
 	case in.Read != nil:
 		t.read(*in.Read)
-	case in.Finished != nil && r.Finishing:
+	case in.Finished != nil && r.Finishing && in.Finished.Redrives == r.Redrives:
 		t.finished(*in.Finished)
 	case in.Done != nil:
 		ended := make([]Done, 0, len(in.Done))
@@ -220,7 +233,7 @@ func (t *turn) input(in Input) {
 func (t *turn) read(in Read) {
 	r := t.r
 	switch {
-	case !r.Reading:
+	case r.Reading == 0 || in.Redrives != r.Redrives: // nobody waits for it any more
 		t.d.Reply.Stale = true
 		return
 	case in.Failure != nil:
@@ -258,7 +271,7 @@ func (t *turn) goOn() {
 	if r.Failure == nil && len(r.Again) > 0 {
 		var again []int64
 		for n := range r.Again.All() {
-			if room := r.Limit() - int64(len(r.Open)) - int64(len(again)); room <= 0 || len(again) == maxStop {
+			if room := t.room() - int64(len(again)); room <= 0 || len(again) == maxStop {
 				break
 			}
 			again = append(again, n)
@@ -268,11 +281,11 @@ func (t *turn) goOn() {
 			t.d.Commands = append(t.d.Commands, Command{Redo: &Redo{Children: again}})
 		}
 	}
-	if room := r.Limit() - int64(len(r.Open)); r.Failure == nil && room > 0 && len(r.Again) == 0 && !r.AllRead && !r.Reading {
-		t.fact(Fact{Asked: &Asked{}})
-		t.d.Commands = append(t.d.Commands, Command{Read: &ReadItems{Cursor: r.Cursor, Max: min(room, MaxLaunch)}})
+	if room := min(t.room(), MaxLaunch); r.Failure == nil && room > 0 && len(r.Again) == 0 && !r.AllRead && r.Reading == 0 {
+		t.fact(Fact{Asked: &Asked{Max: room}})
+		t.d.Commands = append(t.d.Commands, Command{Read: &ReadItems{Cursor: r.Cursor, Max: room, Redrives: r.Redrives}})
 	}
-	if len(r.Open) > 0 || r.Reading || r.Finishing || r.Failure == nil && !r.AllRead {
+	if len(r.Open) > 0 || r.Reading > 0 || r.Finishing || r.Failure == nil && !r.AllRead {
 		return
 	}
 	if r.Failure != nil && (r.Spec.Collects() || r.Executions.Total() == 0) {
@@ -280,8 +293,11 @@ func (t *turn) goOn() {
 		return
 	}
 	t.fact(Fact{Finishing: &Finishing{}})
-	t.d.Commands = append(t.d.Commands, Command{Finish: &Finish{}})
+	t.d.Commands = append(t.d.Commands, Command{Finish: &Finish{Redrives: r.Redrives}})
 }
+
+// room is how many children may be started beyond those for which items are being read.
+func (t *turn) room() int64 { return t.r.Limit() - int64(len(t.r.Open)) - t.r.Reading }
 
 // failing stops what runs; the run fails when all has ended.
 func (t *turn) failing(f asl.Failure) {
@@ -292,7 +308,7 @@ func (t *turn) failing(f asl.Failure) {
 func (t *turn) abort(open []int64) {
 	for len(open) > 0 {
 		n := min(len(open), maxStop)
-		t.d.Commands = append(t.d.Commands, Command{Abort: &Abort{Children: open[:n:n]}})
+		t.d.Commands = append(t.d.Commands, Command{Abort: &Abort{Children: open[:n:n], Redrives: t.r.Redrives}})
 		open = open[n:]
 	}
 }
@@ -331,10 +347,10 @@ func Apply(r *Run, f Fact) {
 			r.Executions.Pending = r.batches(r.Known)
 		}
 	case f.Asked != nil:
-		r.Reading = true
+		r.Reading = f.Asked.Max
 	case f.Launched != nil:
 		l := f.Launched
-		r.Reading, r.Cursor, r.AllRead = false, l.Cursor, r.AllRead || l.All
+		r.Reading, r.Cursor, r.AllRead = 0, l.Cursor, r.AllRead || l.All
 		for i := range l.Count {
 			size := int64(1)
 			if l.Sizes != nil {
@@ -382,10 +398,10 @@ func Apply(r *Run, f Fact) {
 		for _, n := range r.OpenChildren() {
 			r.ended(Done{N: n, Status: execution.Aborted})
 		}
-		r.Status, r.Failure, r.Stopped, r.Reading, r.Finishing = c.Status, c.Failure, c.At, false, false
+		r.Status, r.Failure, r.Stopped, r.Reading, r.Finishing = c.Status, c.Failure, c.At, 0, false
 		r.Items.ResultsWritten, r.Executions.ResultsWritten = c.Written, c.Written
 	case f.Redriven != nil:
-		r.Status, r.Failure, r.Stopped = execution.Running, nil, time.Time{}
+		r.Status, r.Failure, r.Stopped, r.Reading, r.Finishing = execution.Running, nil, time.Time{}, 0, false
 		r.Redrives++
 		r.RedrivenAt = f.Redriven.At
 		if f.Redriven.Digest != "" {

@@ -74,7 +74,7 @@ type Run struct {
 
 	Cursor  string `json:"cursor,omitempty"` // where reading goes on
 	AllRead bool   `json:"allRead,omitempty"`
-	Reading bool   `json:"reading,omitempty"` // a Read is under way
+	Reading int64  `json:"reading,omitempty"` // a Read is under way, for up to so many children
 	Known   int64  `json:"known,omitempty"`   // how many items there are, before all are read; -1: not known
 	Next    int64  `json:"next,omitempty"`    // the number of the next child
 

@@ -17,6 +17,7 @@
 //	token ok JSON | token fail ERROR CAUSE… somebody brings its token back
 //	beat                                    a heartbeat
 //	work WORKER                             a worker takes it
+//	map ok JSON | map fail ERROR CAUSE…     the map run that was started last ends; toolarge for ok JSON
 //	advance 30s                             time passes; timers fire
 //	crash                                   the state is lost and folded again
 //	resume                                  the server is back after a crash
@@ -234,6 +235,26 @@ func (r *run) line(l string) {
 		r.budget = r.number(rest)
 	case "limit":
 		r.core.Limits.Events = int64(r.number(rest))
+	case "map":
+		in := &execution.MapDone{}
+		for _, e := range execution.Expect(r.state) {
+			if e.What == "map" {
+				in.Run, in.Redrives = e.Run.ARN, e.Run.Redrives
+			}
+		}
+		how, arg, _ := strings.Cut(rest, " ")
+		switch how {
+		case "ok":
+			in.Output = r.value(arg)
+		case "toolarge":
+			in.TooLarge = true
+		case "fail":
+			e, cause, _ := strings.Cut(arg, " ")
+			in.Failure = &asl.Failure{Error: e, Cause: cause}
+		default:
+			r.t.Fatalf("%s: unknown line %q", r.s.Path, l)
+		}
+		r.do(execution.Input{Map: in})
 	case "beat":
 		id, _ := r.pick(rest)
 		r.do(execution.Input{Beat: &execution.Beat{Task: id}})
