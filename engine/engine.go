@@ -146,6 +146,7 @@ func (e *Engine) Stop() {
 	clear(e.polls)
 	e.mu.Unlock()
 	e.polling.Wait()
+	e.runs.stop()
 }
 
 // begin says whether work in the background may begin; if so, polling.Done ends it.

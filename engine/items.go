@@ -17,16 +17,23 @@ import (
 	"github.com/mayfly-run/mayfly/maprun"
 )
 
-// page is how many items are read at once where batches do not say it.
-const page = 250
+// How many items are read at once where batches do not say it: few as long as nobody knows how large they are.
+const (
+	firstPage = 16
+	page      = 250
+)
+
+// unknown is the cursor of a stream that nobody can go on with.
+const unknown = "?"
 
 // items are those of a run from a cursor on, with what was read and not used yet.
 type items struct {
 	reader mapdata.Reader
-	cursor string // before held
+	cursor string // before held, as long as none of it is taken
 	after  string // behind held
 	held   []mapdata.Item
 	all    bool
+	partly bool // some of what is held was taken
 }
 
 // peek is the next item; ok is false when there is none.
@@ -45,7 +52,8 @@ func (s *items) peek(ctx context.Context, max int) (item mapdata.Item, ok bool, 
 }
 
 func (s *items) take() {
-	if s.held = s.held[1:]; len(s.held) == 0 {
+	s.held = s.held[1:]
+	if s.partly = len(s.held) > 0; !s.partly {
 		s.cursor = s.after
 	}
 }
@@ -70,6 +78,9 @@ func (m *mapRuns) stream(ctx context.Context, r *maprun.Run, cursor string) (*it
 		if d.MaxItems < 0 {
 			return nil, &mapdata.Failure{Failure: asl.Failure{Error: asl.ErrItemReaderFailed, Cause: "field MaxItems must be positive"}}
 		}
+		if m.e.cfg.Calls == nil {
+			return nil, without(asl.ErrItemReaderFailed)
+		}
 		who, err := m.behalf(ctx, r)
 		if err != nil {
 			return nil, err
@@ -86,14 +97,30 @@ func (m *mapRuns) stream(ctx context.Context, r *maprun.Run, cursor string) (*it
 	return &items{reader: reader, cursor: cursor, after: cursor}, nil
 }
 
+// without is the failure of an engine that can call nobody.
+func without(name string) error {
+	return &mapdata.Failure{Failure: asl.Failure{Error: name, Cause: "This engine was made without a way to call AWS services: only items of a state's own input can be mapped over"}}
+}
+
 // keep puts a stream aside for the next Read.
 func (m *mapRuns) keep(run string, s *items) {
-	if s == nil {
-		return
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.streams == nil { // the engine has stopped
+		s.reader.Close()
+		return
+	}
 	m.streams[run] = s
+}
+
+// stop forgets what is kept for all runs.
+func (m *mapRuns) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.streams {
+		s.reader.Close()
+	}
+	m.streams = nil
 }
 
 func (m *mapRuns) forget(run string) {
@@ -132,7 +159,7 @@ func (m *mapRuns) read(ctx context.Context, run, key string, c maprun.ReadItems)
 	return &maprun.Input{Read: out}, nil
 }
 
-func (m *mapRuns) readFrom(ctx context.Context, r *maprun.Run, key, cursor string, max int) (out *maprun.Read, s *items, err error) {
+func (m *mapRuns) readFrom(ctx context.Context, r *maprun.Run, key, cursor string, most int) (out *maprun.Read, s *items, err error) {
 	st, err := m.state(&r.Spec)
 	if err != nil {
 		return nil, nil, err
@@ -153,8 +180,14 @@ func (m *mapRuns) readFrom(ctx context.Context, r *maprun.Run, key, cursor strin
 	b := &batcher{visit: v, spec: &r.Spec, payload: m.e.cfg.Limits.Data.Payload}
 	out = &maprun.Read{}
 	size := 0
-	for len(out.Children) < max && size < maprun.MaxLaunchBytes {
-		child, ok, err := b.next(ctx, s, max-len(out.Children))
+	for len(out.Children) < most && (size < maprun.MaxLaunchBytes || len(s.held) > 0) { // a page is used up: cursors stand between pages
+		room := most - len(out.Children)
+		if n := len(out.Children); n == 0 {
+			room = min(room, firstPage)
+		} else {
+			room = min(room, 1+max(0, maprun.MaxLaunchBytes-size)/(1+size/n))
+		}
+		child, ok, err := b.next(ctx, s, room)
 		if err != nil {
 			return nil, s, err
 		}
@@ -164,7 +197,16 @@ func (m *mapRuns) readFrom(ctx context.Context, r *maprun.Run, key, cursor strin
 		size += child.Input.Size()
 		out.Children = append(out.Children, child)
 	}
-	out.Cursor, out.All = s.cursor, s.ended()
+	if s.partly {
+		panic("engine: a page of items is used up in part: no cursor stands there")
+	}
+	// What follows is looked at now: that nothing does is known with the last children, and not after them. An error is the
+	// next read's.
+	_, _, ahead := s.peek(ctx, 1)
+	out.Cursor, out.All = s.cursor, ahead == nil && s.ended()
+	if ahead != nil {
+		s.cursor = unknown // a stream is not gone on with after an error
+	}
 	return out, s, nil
 }
 
@@ -313,6 +355,9 @@ func (m *mapRuns) results(ctx context.Context, r *maprun.Run) (out maprun.Finish
 	case w.Resource == "":
 		out.Output, err = mapdata.Transform(w.Transformation, w.OutputType, m.records(ctx, r), r.Spec.MaxOutput)
 		return out, err
+	}
+	if m.e.cfg.Calls == nil {
+		return out, without(asl.ErrResultWriterFailed)
 	}
 	who, err := m.behalf(ctx, r)
 	if err != nil {
