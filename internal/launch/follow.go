@@ -103,17 +103,28 @@ func (r *Run) nested(ctx context.Context, states []*State, booked []item) error 
 		if holder == nil || holder.Execution != "" && holder.Execution != arn {
 			continue
 		}
-		events, err := r.history(ctx, arn)
-		if err != nil {
-			return err
+		seen, over := r.over[arn]
+		if !over {
+			events, err := r.history(ctx, arn)
+			if err != nil {
+				return err
+			}
+			seen = innerRun{startedOn(events), Tree(events)}
+			if text(at(x, "status")) != "RUNNING" {
+				r.over[arn] = seen
+			}
 		}
-		id := startedOn(events)
-		if !slices.ContainsFunc(booked, func(b item) bool { return b.id == id }) {
-			continue // of another run
+		if slices.ContainsFunc(booked, func(b item) bool { return b.id == seen.cluster }) { // not of another run
+			holder.Execution, holder.States = arn, seen.states
 		}
-		holder.Execution, holder.States = arn, Tree(events)
 	}
 	return nil
+}
+
+// innerRun is what was seen of an inner execution.
+type innerRun struct {
+	cluster string
+	states  []*State
 }
 
 // startedOn is the cluster that an inner execution's input names.

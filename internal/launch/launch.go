@@ -44,6 +44,7 @@ type Run struct {
 	started time.Time
 	outputs map[string]string // of the pipeline's stack
 	view    View
+	over    map[string]innerRun // inner executions that have ended, by ARN: they are read once
 }
 
 // restart is how long the server may be away while a run is followed.

@@ -30,7 +30,7 @@ func New(o Options) *Run {
 	if len(o.Modes) == 0 {
 		o.Modes = emr.DefaultModes
 	}
-	return &Run{Options: o, started: o.Clock.Now()}
+	return &Run{Options: o, started: o.Clock.Now(), over: map[string]innerRun{}}
 }
 
 // Do runs the whole story. An error means that the run could not be made or followed; how it ended is in the summary.
