@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X github.com/mayfly-run/mayfly/internal/cli.version=$(VERSION)
 # Tests that start servers, Spark or browsers of their own want the machine to themselves.
 TESTFLAGS ?= -p 2 -timeout 40m
 
-.PHONY: build run test check lint templates race generate generated bench bench-compare conformance setup clean
+.PHONY: build run test check lint templates race generate generated bench bench-compare side-by-side conformance setup clean
 
 build:
 	@command -v $(GO) >/dev/null || { echo "Mayfly is built with Go 1.26, and there is no $(GO) on the PATH: get it from https://go.dev/dl"; exit 1; }
@@ -80,6 +80,10 @@ $(JSONATA)/package/jsonata.min.js:
 
 bench-compare: $(JSONATA)/package/jsonata.min.js
 	JSONATA_JS=$(CURDIR)/$(JSONATA)/package/jsonata.min.js $(GO) -C bench/jsonata test -run TestSame -bench . -benchmem ./...
+
+# The same recorded cases and the same latency against Mayfly, moto and LocalStack; installs the last two from PyPI.
+side-by-side:
+	conformance/sidebyside/run.sh
 
 conformance: build
 	$(GO) test -run TestConformance -v ./conformance -args -report ../docs/conformance.md

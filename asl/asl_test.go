@@ -215,6 +215,32 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// BenchmarkParseLargest checks the largest definition of the corpus.
+func BenchmarkParseLargest(b *testing.B) {
+	files, err := filepath.Glob(filepath.Join(shared(b, "asl-definitions"), "corpus", "*.json"))
+	if err != nil || len(files) == 0 {
+		b.Fatal("no corpus", err)
+	}
+	var text []byte
+	for _, name := range files {
+		t, err := os.ReadFile(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(t) > len(text) {
+			text = t
+		}
+	}
+	text = fill(text)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if m, d := Parse(text, ParseOptions{}); m == nil {
+			b.Fatal(d)
+		}
+	}
+}
+
 func BenchmarkPass(b *testing.B) {
 	m, d := Parse([]byte(`{"StartAt":"P","States":{"P":{"Type":"Pass","Parameters":{"a.$":"$.list[1].name","b":{"c.$":"States.Format('{}-{}', $.x, $.y)"}},"ResultPath":"$.out","End":true}}}`), ParseOptions{})
 	if m == nil {

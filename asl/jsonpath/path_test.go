@@ -155,11 +155,15 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkEval(b *testing.B) {
 	root := jsonvalue.MustParse(store)
-	p := MustParse(`$.store.book[1].title`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := p.Eval(root); err != nil {
-			b.Fatal(err)
-		}
+	for _, path := range []string{"$.store.book[1].title", "$.store.book[*].author", "$.store.book[?(@.price < 10)].title", "$..price", "$.store.book[-1:]"} {
+		b.Run(path, func(b *testing.B) {
+			p := MustParse(path)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := p.Eval(root); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -30,9 +30,9 @@ states = {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "C"}
 machine = call("CreateStateMachine", name=f"latency-{time.time():.0f}", definition=json.dumps({"StartAt": "A", "States": states}),
                roleArn=f"arn:aws:iam::{account}:role/r")["stateMachineArn"]
 took = []
-for _ in range(runs):
+for n in range(runs):
     began = time.perf_counter()
-    execution = call("StartExecution", stateMachineArn=machine, input="{}")["executionArn"]
+    execution = call("StartExecution", stateMachineArn=machine, name=f"run-{n}", input="{}")["executionArn"]
     while (status := call("DescribeExecution", executionArn=execution)["status"]) == "RUNNING":
         pass
     if status != "SUCCEEDED":

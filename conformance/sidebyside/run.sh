@@ -32,33 +32,52 @@ ready() {
 	return 1
 }
 
-# measure NAME ENDPOINT ACCOUNT SERVICES
+# measure NAME ENDPOINT ACCOUNT PATH: serve_NAME starts a server that is ready when PATH answers. Each file of cases gets a
+# server of its own: moto's parser keeps the state of a definition that it refused, and refuses good ones after it.
 measure() {
 	echo "== $1"
-	$RUNNER "$2" "$SHARED/asl-cases" $CASES --account "$3" --services "$4" --json "$OUT/$1.json" | tail -1
+	rm -f "$OUT/$1"-*.json
+	for cases in "$SHARED"/asl-cases/*.json; do
+		"serve_$1"
+		ready "$2$4"
+		[ "$1" != moto ] || curl -s -o /dev/null -X POST "$2/moto-api/config" -d '{"stepfunctions": {"execute_state_machine": true}, "lambda": {"use_docker": false}}'
+		$RUNNER "$2" "$cases" $CASES --account "$3" --services iam --json "$OUT/$1-$(basename "$cases")" >/dev/null
+		end
+	done
+	"serve_$1"
+	ready "$2$4"
+	python3 conformance/sidebyside/totals.py "$OUT/$1"-*.json
+	[ "$1" != moto ] || curl -s -o /dev/null -X POST "$2/moto-api/config" -d '{"stepfunctions": {"execute_state_machine": true}}'
 	python3 conformance/sidebyside/latency.py "$2" "$3"
+	end
+}
+
+serve_mayfly() {
+	rm -rf "$OUT/mayfly"
+	bin/mayfly serve --listen 127.0.0.1:5461 --data-dir "$OUT/mayfly" >"$OUT/mayfly.log" 2>&1 & pid=$!
 }
 
 mayfly() {
 	make --no-print-directory build
-	rm -rf "$OUT/mayfly"
-	bin/mayfly serve --listen 127.0.0.1:5461 --data-dir "$OUT/mayfly" >"$OUT/mayfly.log" 2>&1 & pid=$!
-	ready http://127.0.0.1:5461/_mayfly/health
-	measure mayfly http://127.0.0.1:5461 000000000000 iam
-	end
+	measure mayfly http://127.0.0.1:5461 000000000000 /_mayfly/health
+}
+
+serve_moto() {
+	".tools/moto-$MOTO/bin/moto_server" -H 127.0.0.1 -p 5462 >"$OUT/moto.log" 2>&1 & pid=$!
 }
 
 moto() {
 	venv=.tools/moto-$MOTO
 	[ -e "$venv/done" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet "moto[server,all]==$MOTO" && touch "$venv/done"; }
-	"$venv/bin/moto_server" -H 127.0.0.1 -p 5462 >"$OUT/moto.log" 2>&1 & pid=$!
-	ready http://127.0.0.1:5462/moto-api/
-	curl -s -o /dev/null -X POST http://127.0.0.1:5462/moto-api/config -d '{"stepfunctions": {"execute_state_machine": true}, "lambda": {"use_docker": false}}'
-	measure moto http://127.0.0.1:5462 123456789012 iam
-	end
+	measure moto http://127.0.0.1:5462 123456789012 /moto-api/
 }
 
-localstack() { # in host mode; it needs Python 3.13, and JSONata there a download of Java
+serve_localstack() { # in host mode, without Docker
+	FILESYSTEM_ROOT=$PWD/$OUT/localstack GATEWAY_LISTEN=127.0.0.1:5463 GATEWAY_SERVER=hypercorn DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1 DNS_ADDRESS=0 \
+		SERVICES=stepfunctions,iam,sts,logs STRICT_SERVICE_LOADING=1 ".tools/localstack-$LOCALSTACK/bin/python" -m localstack.runtime.main >"$OUT/localstack.log" 2>&1 & pid=$!
+}
+
+localstack() { # needs Python 3.13; JSONata there needs Java, which it downloads
 	venv=.tools/localstack-$LOCALSTACK
 	python=${PYTHON313:-python3.13}
 	[ -e "$venv/done" ] || {
@@ -66,11 +85,7 @@ localstack() { # in host mode; it needs Python 3.13, and JSONata there a downloa
 		"$python" -m venv "$venv" && "$venv/bin/pip" install --quiet "localstack-core[runtime]==$LOCALSTACK" 'cbor2<5.8' cryptography==44.0.3 pyopenssl==25.0.0 \
 			service-identity==24.2.0 psutil==7.0.0 && touch "$venv/done"
 	}
-	FILESYSTEM_ROOT=$PWD/$OUT/localstack GATEWAY_LISTEN=127.0.0.1:5463 GATEWAY_SERVER=hypercorn DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1 DNS_ADDRESS=0 \
-		SERVICES=stepfunctions,iam,sts,logs STRICT_SERVICE_LOADING=1 "$venv/bin/python" -m localstack.runtime.main >"$OUT/localstack.log" 2>&1 & pid=$!
-	ready http://127.0.0.1:5463/_localstack/health
-	measure localstack http://127.0.0.1:5463 000000000000 iam
-	end
+	measure localstack http://127.0.0.1:5463 000000000000 /_localstack/health
 }
 
 for peer in ${*:-mayfly moto localstack}; do
