@@ -282,8 +282,12 @@ func (v *Visit) WaitUntil(effective jsonvalue.Value, entered time.Time) (time.Ti
 	return until, nil
 }
 
-// parseTimestamp reads an ISO-8601 extended offset date-time: T and an offset are required, seconds are not.
+// parseTimestamp reads an ISO-8601 extended offset date-time: T and an offset are required, seconds are not. There are two
+// digits of the hour and nine decimals at most, which time.Parse does not mind.
 func parseTimestamp(s string) (time.Time, bool) {
+	if _, decimals, _ := strings.Cut(s, "."); len(s) < 14 || s[13] != ':' || strings.IndexFunc(decimals, notDigit) > 9 {
+		return time.Time{}, false
+	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00"} {
 		if t, err := time.Parse(layout, s); err == nil && !strings.Contains(s, ",") {
 			return t, true
@@ -291,6 +295,8 @@ func parseTimestamp(s string) (time.Time, bool) {
 	}
 	return time.Time{}, false
 }
+
+func notDigit(r rune) bool { return r < '0' || r > '9' }
 
 // Leave does all data steps of a Pass, Choice or Succeed, and those of a Wait after its end.
 func (v *Visit) Leave() (Exit, *Failure) {

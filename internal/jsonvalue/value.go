@@ -394,11 +394,7 @@ func (v Value) Int() (i int64, ok bool) {
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return i, true
 	}
-	if len(text) > 64 || !strings.ContainsAny(text, ".eE") {
-		return 0, false
-	}
-	f := v.Float()
-	if math.Abs(f) >= 1<<63 || f != math.Trunc(f) {
+	if f := v.Float(); len(text) > 64 || !strings.ContainsAny(text, ".eE") || math.Abs(f) > 1<<63 || f != math.Trunc(f) {
 		return 0, false
 	}
 	if r, good := new(big.Rat).SetString(text); good && r.IsInt() && r.Num().IsInt64() {
