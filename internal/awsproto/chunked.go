@@ -33,9 +33,15 @@ func isChunked(h http.Header) bool {
 	return false
 }
 
+// Signatures checks the signatures in an aws-chunked body, in their order.
+type Signatures interface {
+	Chunk(signature string, sha256 []byte) error
+	Trailer(signature, lines string) error // each line is "name:value\n"
+}
+
 // chunked reads an aws-chunked body: each chunk with its size in hex and perhaps a signature, and after the last one
-// the trailers that the header announced. The signatures of chunks are read and not checked; the seed is checked with
-// the request. A checksum in a trailer is compared with what was read: a mismatch is BadDigest in place of io.EOF.
+// the trailers that the header announced. A wrong signature or checksum is an error in place of what follows, io.EOF at
+// the latest: nothing may come of the bytes before it.
 type chunked struct {
 	r        *bufio.Reader
 	left     int64 // of the current chunk
@@ -46,6 +52,10 @@ type chunked struct {
 	sumName  string
 	length   int64 // what x-amz-decoded-content-length says; -1 unknown
 	read     int64
+
+	signed    Signatures // nil: not to be checked
+	signature string     // of the current chunk
+	chunk     hash.Hash  // of the current chunk's bytes
 }
 
 var (
@@ -69,8 +79,8 @@ func newHash(header string) hash.Hash {
 	return nil
 }
 
-func newChunked(r io.Reader, h http.Header) *chunked {
-	c := &chunked{r: bufio.NewReaderSize(r, 64<<10), trailers: map[string]string{}, length: -1}
+func newChunked(r io.Reader, h http.Header, signed Signatures) *chunked {
+	c := &chunked{r: bufio.NewReaderSize(r, 64<<10), trailers: map[string]string{}, length: -1, signed: signed, chunk: sha256.New()}
 	if n, err := strconv.ParseInt(h.Get("X-Amz-Decoded-Content-Length"), 10, 64); err == nil && n >= 0 {
 		c.length = n
 	}
@@ -106,6 +116,9 @@ func (c *chunked) Read(p []byte) (int, error) {
 	if c.sum != nil {
 		c.sum.Write(p[:n])
 	}
+	if c.signed != nil {
+		c.chunk.Write(p[:n])
+	}
 	if err == io.EOF {
 		err = errChunk
 	}
@@ -119,13 +132,17 @@ func (c *chunked) next() error {
 		if line, err := c.line(); err != nil || line != "" {
 			return orError(err, errChunk)
 		}
+		if err := c.checkChunk(); err != nil {
+			return err
+		}
 	}
 	line, err := c.line()
 	if err != nil {
 		return orError(err, errChunk)
 	}
 	c.started = true
-	size, _, _ := strings.Cut(line, ";")
+	size, extension, _ := strings.Cut(line, ";")
+	c.signature, _ = strings.CutPrefix(extension, "chunk-signature=")
 	n, err := strconv.ParseInt(strings.TrimSpace(size), 16, 64)
 	if err != nil || n < 0 {
 		return awsapi.Errorf(400, "InvalidChunkSizeError", "The chunk size %.40q is not valid", size)
@@ -137,10 +154,32 @@ func (c *chunked) next() error {
 	return c.finish()
 }
 
+var errSignature = awsapi.Errorf(403, "SignatureDoesNotMatch",
+	"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+
+// checkChunk checks the chunk that has been read.
+func (c *chunked) checkChunk() error {
+	if c.signed == nil {
+		return nil
+	}
+	if c.signed.Chunk(c.signature, c.chunk.Sum(nil)) != nil {
+		return errSignature
+	}
+	c.chunk.Reset()
+	return nil
+}
+
 func (c *chunked) finish() error {
+	if err := c.checkChunk(); err != nil {
+		return err
+	}
+	var lines strings.Builder // of the trailers, as they are signed
 	for range 64 {
 		line, err := c.line()
 		if err == io.EOF || err == nil && line == "" {
+			if signature := c.trailers["x-amz-trailer-signature"]; c.signed != nil && lines.Len() > 0 && c.signed.Trailer(signature, lines.String()) != nil {
+				return errSignature
+			}
 			return c.verify()
 		}
 		if err != nil {
@@ -150,7 +189,10 @@ func (c *chunked) finish() error {
 		if !ok {
 			return awsapi.Errorf(400, "MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our published schema.")
 		}
-		c.trailers[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
+		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if c.trailers[name] = value; name != "x-amz-trailer-signature" {
+			lines.WriteString(name + ":" + value + "\n")
+		}
 	}
 	return errChunk
 }

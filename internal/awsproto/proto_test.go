@@ -275,7 +275,7 @@ func TestChunkedBodies(t *testing.T) {
 		h := http.Header{}
 		h.Set("X-Amz-Trailer", c.trailer)
 		h.Set("X-Amz-Decoded-Content-Length", c.length)
-		b, err := io.ReadAll(newChunked(strings.NewReader(c.body), h))
+		b, err := io.ReadAll(newChunked(strings.NewReader(c.body), h, nil))
 		var e *awsapi.Error
 		if errors.As(err, &e) != (c.code != "") || e != nil && e.Code != c.code || err == nil && string(b) != c.want {
 			t.Errorf("%s: %q %v", c.name, b, err)

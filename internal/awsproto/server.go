@@ -21,6 +21,8 @@ type Request struct {
 	Operation *awsapi.Operation // nil when Open failed to find it
 	// Body is what was sent, read whole; nil for a streaming operation, whose body the handler reads.
 	Body []byte
+	// Signatures are checked in an aws-chunked body; set it before Decode. nil: they are not.
+	Signatures Signatures
 
 	http     *http.Request
 	protocol string // json, query, ec2, rest-json, rest-xml
@@ -268,7 +270,7 @@ func (q *Request) decodeREST(s *awsapi.Shape) (map[string]any, error) {
 	m := s.MemberNamed(s.Payload)
 	if m.IsStream() {
 		if isChunked(q.http.Header) {
-			c := newChunked(q.http.Body, q.http.Header)
+			c := newChunked(q.http.Body, q.http.Header, q.Signatures)
 			if c.length >= 0 && s.MemberNamed("ContentLength") != nil {
 				doc["ContentLength"] = c.length
 			}
@@ -312,7 +314,7 @@ func (q *Request) plainBody() ([]byte, error) {
 	if !isChunked(q.http.Header) {
 		return q.Body, nil
 	}
-	return io.ReadAll(newChunked(bytes.NewReader(q.Body), q.http.Header))
+	return io.ReadAll(newChunked(bytes.NewReader(q.Body), q.http.Header, q.Signatures))
 }
 
 func checksumTrailer(h http.Header) string {

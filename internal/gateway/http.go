@@ -228,6 +228,9 @@ func (g *Gateway) principal(r *http.Request, q *awsproto.Request, sig *sigv4.Sig
 	if err := sig.Verify(r, secret, payload, g.Clock.Now()); err != nil {
 		return p, err
 	}
+	if strings.HasPrefix(payload, sigv4.SignedChunks) {
+		q.Signatures = sig.Chunks(secret)
+	}
 	if len(payload) == sha256.Size*2 && !sig.Presigned {
 		if q.Streaming() {
 			r.Body = &hashed{ReadCloser: r.Body, sum: sha256.New(), want: payload}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/durable"
+	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/clock"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
@@ -22,17 +23,20 @@ import (
 	"github.com/mayfly-run/mayfly/store/memory"
 )
 
-// noon is a clock that stands.
-type noon struct{ clock.System }
+// fixed is a clock that stands.
+type fixed time.Time
 
-func (noon) Now() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
+func (f fixed) Now() time.Time                                { return time.Time(f) }
+func (fixed) AfterFunc(d time.Duration, f func()) clock.Timer { return clock.System{}.AfterFunc(d, f) }
+
+var noon = fixed(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
 
 // TestSignatures: with credentials, a request is let in by its signature alone, in time, and unchanged; each protocol says
 // so in AWS's words. Nothing of it stands in the log.
 func TestSignatures(t *testing.T) {
 	var log bytes.Buffer
 	key := identity.Credentials{AccessKeyID: "AKIAUSER", SecretAccessKey: "very-secret"}
-	st, clk := memory.New(), noon{}
+	st, clk := memory.New(), noon
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	g, err := gateway.New(t.Context(), gateway.Config{Store: st, Clock: clk, Log: logger, Credentials: []identity.Credentials{key}})
 	if err != nil {
@@ -60,7 +64,7 @@ func TestSignatures(t *testing.T) {
 			r.Header.Set("Content-Type", "application/x-amz-json-1.0")
 			r.Header.Set("X-Amz-Target", "AmazonSQS.CreateQueue")
 		}
-		sigv4.Sign(r, key, "us-east-1", c.service, []byte(c.body), false, noon{}.Now().Add(when))
+		sigv4.Sign(r, key, "us-east-1", c.service, []byte(c.body), false, noon.Now().Add(when))
 		if change != nil {
 			change(r)
 		}
@@ -110,7 +114,7 @@ func TestSignatures(t *testing.T) {
 
 	presigned := func(expires time.Duration, age time.Duration, change func(url.Values)) (int, string) {
 		u, _ := url.Parse(endpoint() + "/bkt/k")
-		sigv4.Presign("GET", u, key, "us-east-1", "s3", expires, noon{}.Now().Add(-age))
+		sigv4.Presign("GET", u, key, "us-east-1", "s3", expires, noon.Now().Add(-age))
 		q := u.Query()
 		if change != nil {
 			change(q)
@@ -145,5 +149,67 @@ func TestSignatures(t *testing.T) {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
+	}
+}
+
+// TestSignedChunks: the published example of a body that is signed chunk by chunk is kept; with one byte of it changed, it is
+// not.
+func TestSignedChunks(t *testing.T) {
+	at := fixed(time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC))
+	key := identity.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
+	st := memory.New()
+	g, err := gateway.New(t.Context(), gateway.Config{Store: st, Clock: at, Credentials: []identity.Credentials{key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := s3.New(t.Context(), s3.Config{Store: st, Clock: at, DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Register(objects.API())
+	if _, err := g.Invoke(t.Context(), awscall.Call{Service: "s3", Operation: "CreateBucket", Input: map[string]any{"Bucket": "examplebucket"}}); err != nil {
+		t.Fatal(err)
+	}
+	a := strings.Repeat("a", 65536)
+	body := "10000;chunk-signature=b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2\r\n" + a + "\r\n" +
+		"400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n" + a[:1024] + "\r\n" +
+		"0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n" +
+		"x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n"
+	put := func(body string) (int, string) {
+		r := httptest.NewRequest("PUT", "http://s3.amazonaws.com/examplebucket/chunkObject.txt", strings.NewReader(body))
+		for k, v := range map[string]string{"x-amz-date": "20130524T000000Z", "x-amz-storage-class": "REDUCED_REDUNDANCY", "x-amz-trailer": "x-amz-checksum-crc32c",
+			"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "Content-Encoding": "aws-chunked", "x-amz-decoded-content-length": "66560",
+			"Authorization": "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders=content-encoding;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class;x-amz-trailer,Signature=106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"} {
+			r.Header.Set(k, v)
+		}
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	for name, change := range map[string][2]string{
+		"the first chunk":  {"aaaa\r\n400;", "aaab\r\n400;"},
+		"the second chunk": {"aaaa\r\n0;", "aaab\r\n0;"},
+		"a signature":      {"=1c13", "=1c14"},
+		"the last":         {"=2ca2", "=2ca3"},
+		"the checksum":     {"sOO8/Q==", "sOO8/A=="},
+		"the trailer's":    {":d81f", ":d810"},
+		"no signature":     {";chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7", ""},
+		"no trailing one":  {"x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n", ""},
+		"chunks exchanged": {"400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n" + a[:1024] + "\r\n", ""},
+	} {
+		changed := strings.Replace(body, change[0], change[1], 1)
+		if code, answer := put(changed); changed == body || code != 403 || !strings.Contains(answer, "SignatureDoesNotMatch") {
+			t.Errorf("changed in %s: %d %s", name, code, answer)
+		}
+	}
+	head := awscall.Call{Service: "s3", Operation: "HeadObject", Input: map[string]any{"Bucket": "examplebucket", "Key": "chunkObject.txt"}}
+	if _, err := g.Invoke(t.Context(), head); awscall.Code(err) != "NoSuchKey" {
+		t.Errorf("something is kept: %v", err)
+	}
+	if code, answer := put(body); code != 200 {
+		t.Errorf("as it was signed: %d %s", code, answer)
+	}
+	if out, err := g.Invoke(t.Context(), head); err != nil || out["ContentLength"] != int64(66560) {
+		t.Errorf("kept: %v %v", out, err)
 	}
 }

@@ -2,7 +2,7 @@
 // old version 2 in the query string, which boto3 still makes for presigned URLs.
 //
 // It knows no keys and no services' errors: the caller looks the secret up between Parse and Verify, and words what went
-// wrong. The signatures of single chunks of an aws-chunked body are not checked; the request's own signature is.
+// wrong.
 package sigv4
 
 import (
@@ -43,6 +43,8 @@ const (
 	MaxSkew = 15 * time.Minute
 	// Unsigned is the payload hash of a request whose body is not signed.
 	Unsigned = "UNSIGNED-PAYLOAD"
+	// SignedChunks begins the payload hash of a request whose body is signed chunk by chunk.
+	SignedChunks = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 	// maxExpires is the longest life of a presigned URL.
 	maxExpires = 7 * 24 * time.Hour
 )
@@ -213,10 +215,45 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
+func signingKey(secret, day, region, service string) []byte {
+	return mac(mac(mac(mac([]byte("AWS4"+secret), day), region), service), "aws4_request")
+}
+
 func sign(secret string, date time.Time, day, region, service, canonical string) string {
-	key := mac(mac(mac(mac([]byte("AWS4"+secret), day), region), service), "aws4_request")
 	text := algorithm + "\n" + date.UTC().Format(dateForm) + "\n" + day + "/" + region + "/" + service + "/aws4_request\n" + Hash([]byte(canonical))
-	return hex.EncodeToString(mac(key, text))
+	return hex.EncodeToString(mac(signingKey(secret, day, region, service), text))
+}
+
+// Chunks checks the signatures in an aws-chunked body: each signs what it belongs to and the signature before it, the first
+// the request's own.
+type Chunks struct {
+	key         []byte
+	date, scope string
+	last        string
+}
+
+// Chunks begins the check of the body of a request whose own signature was verified with that secret.
+func (s *Signature) Chunks(secret string) *Chunks {
+	return &Chunks{signingKey(secret, s.day, s.Region, s.Service), s.date.UTC().Format(dateForm), s.day + "/" + s.Region + "/" + s.Service + "/aws4_request", s.signature}
+}
+
+// Chunk checks the signature of the next chunk, whose bytes have that SHA-256.
+func (c *Chunks) Chunk(signature string, sum []byte) error {
+	return c.check(signature, "-PAYLOAD", Hash(nil)+"\n"+hex.EncodeToString(sum))
+}
+
+// Trailer checks the signature behind the trailers: their lines of name, colon and value.
+func (c *Chunks) Trailer(signature, lines string) error {
+	return c.check(signature, "-TRAILER", Hash([]byte(lines)))
+}
+
+func (c *Chunks) check(signature, kind, hashes string) error {
+	want := hex.EncodeToString(mac(c.key, strings.Join([]string{algorithm + kind, c.date, c.scope, c.last, hashes}, "\n")))
+	if !equal(want, signature) {
+		return ErrMismatch
+	}
+	c.last = signature
+	return nil
 }
 
 func canonicalRequest(r *http.Request, service string, headers []string, payload string) string {

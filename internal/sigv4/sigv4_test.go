@@ -2,6 +2,8 @@ package sigv4
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -175,4 +177,61 @@ func FuzzParse(f *testing.F) {
 			t.Error("accepted")
 		}
 	})
+}
+
+// TestPublishedChunks: the examples of "Transferring Payload in Multiple Chunks", without and with a trailer.
+func TestPublishedChunks(t *testing.T) {
+	at := time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		request string
+		chunks  []string
+		trailer string
+	}{
+		"signed": {`PUT /examplebucket/chunkObject.txt HTTP/1.1
+Host: s3.amazonaws.com
+x-amz-date: 20130524T000000Z
+x-amz-storage-class: REDUCED_REDUNDANCY
+x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD
+Content-Encoding: aws-chunked
+x-amz-decoded-content-length: 66560
+Content-Length: 66824
+Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders=content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class,Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9`,
+			[]string{"ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648", "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497", "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"}, ""},
+		"with a trailer": {`PUT /examplebucket/chunkObject.txt HTTP/1.1
+Host: s3.amazonaws.com
+x-amz-date: 20130524T000000Z
+x-amz-storage-class: REDUCED_REDUNDANCY
+x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER
+Content-Encoding: aws-chunked
+x-amz-decoded-content-length: 66560
+x-amz-trailer: x-amz-checksum-crc32c
+Content-Length: 66824
+Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders=content-encoding;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class;x-amz-trailer,Signature=106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e`,
+			[]string{"b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2", "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7", "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992"},
+			"d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435"},
+	} {
+		r := read(t, c.request)
+		s, err := Parse(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Verify(r, s3Secret, PayloadHash(r, nil), at); err != nil {
+			t.Errorf("%s: the request: %v", name, err)
+		}
+		chunks := s.Chunks(s3Secret)
+		for i, signature := range c.chunks {
+			sum := sha256.Sum256(bytes.Repeat([]byte("a"), []int{65536, 1024, 0}[i]))
+			if err := chunks.Chunk(c.chunks[(i+1)%3], sum[:]); !errors.Is(err, ErrMismatch) {
+				t.Errorf("%s: chunk %d by another's signature: %v", name, i, err)
+			}
+			if err := chunks.Chunk(signature, sum[:]); err != nil {
+				t.Errorf("%s: chunk %d: %v", name, i, err)
+			}
+		}
+		if c.trailer != "" {
+			if err := chunks.Trailer(c.trailer, "x-amz-checksum-crc32c:sOO8/Q==\n"); err != nil {
+				t.Errorf("%s: the trailer: %v", name, err)
+			}
+		}
+	}
 }
