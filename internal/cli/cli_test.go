@@ -68,6 +68,19 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("the answer was %s", ts.Getenv("ANSWER"))
 				}
 			},
+			// ended waits until an execution has ended.
+			"ended": func(ts *testscript.TestScript, neg bool, args []string) {
+				for {
+					out, err := remote("http://"+ts.Getenv("ADDRESS"), daemon.Settings{}).Invoke(t.Context(),
+						awscall.Call{Service: "states", Operation: "DescribeExecution", Input: map[string]any{"executionArn": args[0]}})
+					if err != nil {
+						ts.Fatalf("%v", err)
+					}
+					if out["status"] != "RUNNING" {
+						return
+					}
+				}
+			},
 			// ready waits until a server answers at the address.
 			"ready": func(ts *testscript.TestScript, neg bool, args []string) {
 				ctx := t.Context()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mayfly-run/mayfly/internal/awsapi"
 	own "github.com/mayfly-run/mayfly/internal/awsapi/mayflyapi"
 	"github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
@@ -18,11 +19,11 @@ import (
 
 func (a *app) execution() *cobra.Command {
 	c := &cobra.Command{
-		Use: "execution", Short: "Redrive executions, or run them from any state",
+		Use: "execution", Short: "Redrive executions, run them from any state, or see what a failed HTTP task was answered",
 		Long: "These commands do what the AWS command line cannot: continue a failed execution with a changed definition, and start\n" +
-			"a new one where another stood. They need a running server. docs/extensions.md describes the operations behind them.",
+			"a new one where another stood, and tell what a failed HTTP task was answered. They need a running server. docs/extensions.md describes the operations behind them.",
 	}
-	c.AddCommand(a.redrive(), a.runFrom())
+	c.AddCommand(a.redrive(), a.runFrom(), a.failure())
 	return c
 }
 
@@ -113,6 +114,40 @@ func (a *app) redrive() *cobra.Command {
 	settingFlags(c, "listen", "access-key", "secret-key")
 	c.Flags().StringVar(&definition, "definition", "", "file with the changed definition; - is the standard input")
 	c.Flags().BoolVar(&dry, "dry-run", false, "only compare the definitions and look for what is in the way")
+	return c
+}
+
+func (a *app) failure() *cobra.Command {
+	var event int64
+	c := &cobra.Command{
+		Use: "failure EXECUTION-ARN", Short: "Show how a task failed, and what an HTTP API answered with it", Args: cobra.ExactArgs(1),
+		Long: "Failure shows the last failure of a task in the execution's history, or the one that --event names: its error and cause, as\n" +
+			"the state machine saw them, and of an HTTP task the whole answer, which AWS throws away.",
+		RunE: func(c *cobra.Command, args []string) error {
+			in := own.DescribeTaskFailureInput{ExecutionArn: args[0]}
+			if c.Flags().Changed("event") {
+				in.EventId = &event
+			}
+			calls, err := a.server(c)
+			if err != nil {
+				return err
+			}
+			out, err := call[own.DescribeTaskFailureOutput](c.Context(), calls, "mayfly", "DescribeTaskFailure", args[0], &in)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(out)
+			}
+			fmt.Fprintf(a.out, "event    %d\nerror    %s\ncause    %s\n", out.EventId, awsapi.Val(out.Error), awsapi.Val(out.Cause))
+			if out.Response != nil {
+				fmt.Fprintf(a.out, "response %s\n", *out.Response)
+			}
+			return nil
+		},
+	}
+	settingFlags(c, "listen", "access-key", "secret-key")
+	c.Flags().Int64Var(&event, "event", 0, "number of the event that tells of the failure")
 	return c
 }
 
