@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -55,7 +56,7 @@ func frame(v launch.View, width int, color bool) []string {
 		p.state(s, v.At, "  ")
 	}
 	for _, c := range v.Clusters {
-		p.line("%s  cluster %s  %s", p.status(c.State), c.ID, p.dim(strings.TrimSpace(c.Workers+" "+c.Reason)))
+		p.line("%s  cluster %s  %s", p.status(c.State), c.ID, p.dim(about(c)))
 		for _, s := range c.Steps {
 			p.line("    %s  %s  %s", p.status(s.State), s.Name, p.dim(stepTime(s, v.At)))
 			if s.State == "RUNNING" || s.State == "FAILED" {
@@ -69,6 +70,11 @@ func frame(v launch.View, width int, color bool) []string {
 	full := int(v.Fraction * cells)
 	p.line("%s%s %3.0f %%  %s  %s", strings.Repeat("█", full), strings.Repeat("░", cells-full), v.Fraction*100, seconds(v.Elapsed), v.Message)
 	return p.lines
+}
+
+// about is why a cluster is in its state, and on what it stands.
+func about(c *launch.Cluster) string {
+	return strings.Join(slices.DeleteFunc([]string{c.Reason, c.Workers}, func(s string) bool { return s == "" }), "; ")
 }
 
 type painter struct {
@@ -202,7 +208,7 @@ func (p *plain) show(v launch.View) {
 		if state == "STARTING" {
 			state += c.Reason // why it waits
 		}
-		p.say(v, c.ID, state, strings.Join(strings.Fields(fmt.Sprintf("cluster %s %s %s %s", c.ID, c.State, c.Reason, c.Workers)), " "))
+		p.say(v, c.ID, state, fmt.Sprintf("cluster %s %s %s", c.ID, c.State, about(c)))
 		for _, s := range c.Steps {
 			p.say(v, s.ID, s.State, fmt.Sprintf("step %s %s %s", s.Name, s.State, s.Reason))
 		}

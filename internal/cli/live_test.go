@@ -27,7 +27,7 @@ func view() launch.View {
 				{Name: "Add step", Type: "Task", Status: "RUNNING", Entered: t0.Add(6 * time.Second)},
 			}},
 		},
-		Clusters: []*launch.Cluster{{ID: "j-2AXXXXXXGAPLF", Name: "MayflyRun", State: "RUNNING", Reason: "Running step", Steps: []*launch.Step{
+		Clusters: []*launch.Cluster{{ID: "j-2AXXXXXXGAPLF", Name: "MayflyRun", State: "RUNNING", Reason: "Running step", Workers: "2 workers for 2 nodes", Steps: []*launch.Step{
 			{ID: "s-1", Name: "preprocessing TRAINING", State: "RUNNING", Started: t0.Add(7 * time.Second), Tail: []string{"INFO read 120960 rows", "INFO k=3 cost=1234.5"}},
 			{ID: "s-2", Name: "model TRAINING", State: "PENDING"},
 		}}},
