@@ -123,6 +123,9 @@ func (c *Cluster) launch(ctx context.Context) (err error) {
 	go c.tell(c.master)
 	// Workers that find no listener wait ten seconds before they try again, so they start when the master listens.
 	if c.URL, err = c.await(ctx, c.master, "master", startedMaster); err != nil {
+		if _, ended := c.master.Status(); ended {
+			return &MasterEnded{err.Error()}
+		}
 		return err
 	}
 	for i := range c.Config.Workers {
@@ -151,6 +154,11 @@ func (c *Cluster) launch(ctx context.Context) (err error) {
 	c.WebUI = "http://127.0.0.1:" + port
 	return err
 }
+
+// MasterEnded is Launch's error when the master is gone.
+type MasterEnded struct{ reason string }
+
+func (e *MasterEnded) Error() string { return e.reason }
 
 // daemon starts a daemon of the cluster, or opens the one that was started before.
 func (c *Cluster) daemon(name, role, class string, args ...string) (*proc.Process, error) {

@@ -104,7 +104,7 @@ func TestKilledServer(t *testing.T) {
 			defer func() { s.stop() }()
 			if c.state == "" { // the master, too
 				got := s.untilState(id, "TERMINATED_WITH_ERRORS")
-				if r := got.Status.StateChangeReason; awsapi.Val(r.Code) != "INSTANCE_FAILURE" || !strings.Contains(awsapi.Val(r.Message), "Spark's master ended (lost)") {
+				if r := got.Status.StateChangeReason; awsapi.Val(r.Code) != "INSTANCE_FAILURE" || !strings.HasPrefix(awsapi.Val(r.Message), "The master node was terminated: Spark's master ended (lost)") {
 					t.Errorf("reason %s", awsapi.Val(r.Message))
 				}
 				if state := *s.step(id, step).Status.State; state != "INTERRUPTED" && state != "FAILED" {

@@ -2,6 +2,7 @@ package emr_test
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func withoutSpark(t *testing.T) *server {
 	if s.gateway, err = gateway.New(t.Context(), gateway.Config{Store: st}); err != nil {
 		t.Fatal(err)
 	}
-	s.emr = emr.New(emr.Config{Store: st, Loop: loop, Clock: clock.System{}, Calls: s.gateway, Issuer: s.gateway.Keys, Wake: &s.bus, DataDir: s.dir,
+	s.emr = emr.New(emr.Config{Store: st, Loop: loop, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler), Calls: s.gateway, Issuer: s.gateway.Keys, Wake: &s.bus, DataDir: s.dir,
 		Endpoint: func() string { return "http://127.0.0.1:1" }, Spark: func() (*spark.Installation, error) { return nil, spark.ErrNotSetUp }})
 	s.gateway.Register(s.emr.API())
 	if err := loop.Start(t.Context()); err != nil {

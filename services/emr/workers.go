@@ -59,7 +59,7 @@ func (s *Service) watch(ctx context.Context, l *live, spec *cluster.Spec, w *clu
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		return &cluster.Input{Died: &cluster.Died{Message: err.Error()}}, nil
+		return died(err), nil
 	}
 	copying, stop := context.WithCancel(ctx)
 	var copies sync.WaitGroup
@@ -71,10 +71,23 @@ func (s *Service) watch(ctx context.Context, l *live, spec *cluster.Spec, w *clu
 	case err != nil:
 		return nil, err
 	case loss.Worker == spark.Master:
-		return &cluster.Input{Died: &cluster.Died{Message: loss.Message}}, nil
+		return masterEnded(loss.Message), nil
 	}
 	s.Log.WarnContext(ctx, "worker ended", "cluster", spec.ID, "err", loss.Message)
 	return &cluster.Input{WorkerLost: &cluster.WorkerLost{Worker: loss.Worker, Generation: loss.Generation, Message: loss.Message}}, nil
+}
+
+// died says why the cluster's Spark was not found again.
+func died(err error) *cluster.Input {
+	var ended *spark.MasterEnded
+	if errors.As(err, &ended) {
+		return masterEnded(ended.Error())
+	}
+	return &cluster.Input{Died: &cluster.Died{Message: "The cluster's Spark cannot be used any more: " + err.Error()}}
+}
+
+func masterEnded(reason string) *cluster.Input {
+	return &cluster.Input{Died: &cluster.Died{Message: "The master node was terminated: " + reason}}
 }
 
 // replace makes new nodes ready, with the bootstrap actions, and starts the worker that stands for them.

@@ -309,7 +309,7 @@ type StepEnded struct {
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// Died says that Spark's master is gone.
+// Died says in a sentence that Spark's master is gone, or that Spark cannot be used any more.
 type Died struct {
 	Message string `json:"message"`
 }

@@ -241,7 +241,7 @@ func (w *world) line(line string) {
 	case "release":
 		w.give(cluster.Input{Terminate: &cluster.Terminate{Force: true, Message: "Released"}})
 	case "died":
-		w.give(cluster.Input{Died: &cluster.Died{Message: "gone"}})
+		w.give(cluster.Input{Died: &cluster.Died{Message: "The master node was terminated: gone"}})
 	case "torndown":
 		w.give(cluster.Input{TornDown: &struct{}{}})
 	case "change":

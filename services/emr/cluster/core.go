@@ -164,7 +164,7 @@ func (Core) Decide(s *State, in durable.Input[Input], env durable.Env) (Decision
 		t.stepEnded(b.StepEnded)
 	case b.Died != nil:
 		if !s.Ending() {
-			t.end(TerminatedWithErrors, "INSTANCE_FAILURE", "The master node was terminated: "+b.Died.Message)
+			t.end(TerminatedWithErrors, "INSTANCE_FAILURE", b.Died.Message)
 		}
 	case b.WorkerLost != nil:
 		if l := b.WorkerLost; !s.Ending() {
