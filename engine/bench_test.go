@@ -6,11 +6,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+	"github.com/mayfly-run/mayfly/store/memory"
 	"github.com/mayfly-run/mayfly/store/sqlite"
 )
 
@@ -56,6 +58,58 @@ func BenchmarkThreePass(b *testing.B) {
 					one()
 				}
 			})
+		})
+	}
+}
+
+// BenchmarkMapRun runs distributed Maps of 20,000 items with children of one Pass state, on the disk; a million items
+// take fifty times as long (docs/engine-benchmarks says how to measure that).
+func BenchmarkMapRun(b *testing.B) {
+	const items = 20_000
+	for _, child := range []string{"EXPRESS", "STANDARD"} {
+		b.Run(child, func(b *testing.B) {
+			st, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "mayfly.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer st.Close()
+			loop := durable.New(durable.Config{Store: st})
+			express := durable.New(durable.Config{Store: memory.NewForgetting()})
+			limits := execution.DefaultLimits
+			limits.Data.Payload = 0 // the items are inline
+			e, err := engine.New(b.Context(), engine.Config{Store: st, Loop: loop, ExpressLoop: express, Integrations: &fake{}, Limits: limits})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, l := range []*durable.Loop{express, loop} {
+				if err := l.Start(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				defer l.Stop()
+			}
+			if err := e.Start(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			defer e.Stop()
+			input := list(items)
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				name := fmt.Sprint("x", n)
+				if _, err := e.CreateExecution(b.Context(), request(name, mapOver(child, "", onePass), input)); err != nil {
+					b.Fatal(err)
+				}
+				for {
+					d, err := e.Describe(b.Context(), arn(name))
+					if err != nil {
+						b.Fatal(err)
+					}
+					if d.Status == execution.Succeeded {
+						break
+					}
+					time.Sleep(time.Millisecond)
+				}
+			}
+			b.ReportMetric(float64(items*b.N)/b.Elapsed().Seconds(), "items/s")
 		})
 	}
 }

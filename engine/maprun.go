@@ -28,7 +28,7 @@ const MapRunKind = "maprun"
 const byExecution = "execution"
 
 const (
-	starters  = 128     // children that one command starts at once
+	starters  = 1000    // children that one command starts at once
 	maxReport = 1000    // children in one report to their map run
 	maxBytes  = 1 << 20 // of outputs and inputs in it
 )
