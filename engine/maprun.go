@@ -31,6 +31,9 @@ const (
 	starters  = 1000    // children that one command starts at once
 	maxReport = 1000    // children in one report to their map run
 	maxBytes  = 1 << 20 // of outputs and inputs in it
+
+	// maxRuns are open at once in an account and Region. AWS: others wait, with MapRunStarted in their history.
+	maxRuns = 1000
 )
 
 type runEntities = durable.Entities[maprun.Run, maprun.Input, maprun.Fact, maprun.Command]
@@ -42,10 +45,11 @@ type mapRuns struct {
 	es *runEntities
 
 	mu      sync.Mutex
-	reports map[string]*report    // by map run
-	awaited map[string]chan error // Express children that a Launch waits for, by ARN: their report is durable
-	streams map[string]*items     // by map run
-	open    map[string]bool       // found open at the start
+	reports map[string]*report         // by map run
+	awaited map[string]chan error      // Express children that a Launch waits for, by ARN: their report is durable
+	streams map[string]*items          // by map run
+	open    map[string]bool            // found open at the start
+	running map[string]map[string]bool // open runs, by account and Region
 }
 
 // report collects ended children while the last report is being committed.
@@ -56,7 +60,7 @@ type report struct {
 }
 
 func newMapRuns(e *Engine) *mapRuns {
-	m := &mapRuns{e: e, reports: map[string]*report{}, awaited: map[string]chan error{}, streams: map[string]*items{}, open: map[string]bool{}}
+	m := &mapRuns{e: e, reports: map[string]*report{}, awaited: map[string]chan error{}, streams: map[string]*items{}, open: map[string]bool{}, running: map[string]map[string]bool{}}
 	m.es = durable.Register(e.cfg.Loop, durable.Kind[maprun.Run, maprun.Input, maprun.Fact, maprun.Command]{
 		Name:      MapRunKind,
 		Core:      runCore{},
@@ -69,6 +73,7 @@ func newMapRuns(e *Engine) *mapRuns {
 			m.mu.Lock()
 			m.open[runOf(id)] = true
 			m.mu.Unlock()
+			m.opened(runOf(id), true)
 			return nil
 		},
 		MarshalState: func(r *maprun.Run) ([]byte, error) { return json.Marshal(r) },
@@ -92,6 +97,27 @@ func (runCore) Decide(r *maprun.Run, in durable.Input[maprun.Input], env durable
 		out.Sends = []durable.Send{{To: id(r.Spec.Parent), ID: fmt.Sprintf("%s/%d", d.Done.Run, d.Done.Redrives), Body: execution.Input{Map: d.Done}}}
 	}
 	return out, err
+}
+
+// opened keeps count of the runs of an account and Region.
+func (m *mapRuns) opened(run string, open bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	place := field(run, 3) + ":" + field(run, 4)
+	if m.running[place] == nil {
+		m.running[place] = map[string]bool{}
+	}
+	if m.running[place][run] = true; !open {
+		delete(m.running[place], run)
+	}
+}
+
+// full reports whether a new run has to wait.
+func (m *mapRuns) full(run string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	open := m.running[field(run, 3)+":"+field(run, 4)]
+	return len(open) >= maxRuns && !open[run]
 }
 
 func runID(arn string) store.ID { return store.ID(MapRunKind + "/" + arn) }
@@ -235,6 +261,9 @@ func (m *mapRuns) create(ctx context.Context, parent store.ID, c execution.Start
 	})
 	if err != nil {
 		return err
+	}
+	if m.full(c.Run) {
+		return fmt.Errorf("%s waits: %d map runs are open in its account and Region", c.Run, maxRuns) // asked again after a pause
 	}
 	return m.tell(ctx, c.Run, maprun.Input{Start: spec})
 }
@@ -732,9 +761,13 @@ func (m *mapRuns) recover(ctx context.Context, run string) error {
 func (m *mapRuns) observe(id store.ID, r *maprun.Run, facts []maprun.Fact) {
 	for _, f := range facts {
 		switch {
+		case f.Redriven != nil:
+			m.opened(runOf(id), true)
 		case f.Started != nil:
+			m.opened(runOf(id), true)
 			m.e.cfg.Log.Info("map run started", "map_run", runOf(id), "execution", r.Spec.Parent)
 		case f.Closed != nil:
+			m.opened(runOf(id), false)
 			m.forget(runOf(id))
 			m.e.cfg.Log.Info("map run closed", "map_run", runOf(id), "status", string(f.Closed.Status), "children", r.Next, "took", f.Closed.At.Sub(r.Started))
 			m.e.cfg.Wake.Changed(runOf(id))

@@ -10,6 +10,9 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
+// maxMapRedrives is how often a map run can be redriven. AWS: 1,000, and then States.Runtime.
+const maxMapRedrives = 1000
+
 // RunRef is the map run that a distributed Map waits for, or that it waited for when it failed.
 type RunRef struct {
 	ARN      string `json:"arn"`
@@ -132,6 +135,10 @@ func (t *turn) mapFrame(run string) (Addr, *Frame) {
 // remap redrives the map run of a frame.
 func (t *turn) remap(a Addr, f *Frame) {
 	run := f.Await.Run
+	if run.Redrives >= maxMapRedrives {
+		t.fail(a, t.runtime(f, fmt.Sprintf("The map run has been redriven %d times, which is the most.", run.Redrives)), "")
+		return
+	}
 	t.emit(a, history.MapRunRedriven, &history.MapRunRedrive{ARN: run.ARN, Count: run.Redrives + 1}, &Note{Remapped: &Remapped{}})
 	t.d.Commands = append(t.d.Commands, Command{RedriveMap: &RedriveMap{Run: run.ARN, Redrives: run.Redrives}})
 }

@@ -96,7 +96,9 @@ func (t *turn) redrive(in Redrive) {
 		t.note(a, Note{Reopened: r})
 	}
 	for _, a := range runs {
-		t.remap(a, s.Frames[a])
+		if !s.Closed() {
+			t.remap(a, s.Frames[a])
+		}
 	}
 	for _, a := range ended {
 		if f := s.Frames[a]; !s.Closed() && f != nil && f.Outcome != nil && a != Root {
