@@ -27,18 +27,29 @@ type segment struct {
 
 type param struct{ name, value string }
 
-// routes of a model by HTTP method, made once.
-var routeCache sync.Map // *awsapi.Model → map[string][]*route
+// routes are a model's, made once.
+type routes struct {
+	byMethod  map[string][]*route
+	resources map[string]bool // the sub-resources that any of them names in the query
+}
 
-func routesOf(m *awsapi.Model) map[string][]*route {
+var routeCache sync.Map // *awsapi.Model → *routes
+
+func routesOf(m *awsapi.Model) *routes {
 	if r, ok := routeCache.Load(m); ok {
-		return r.(map[string][]*route)
+		return r.(*routes)
 	}
-	table := map[string][]*route{}
+	table := &routes{map[string][]*route{}, map[string]bool{}}
 	for _, op := range m.Operations {
-		table[op.HTTP.Method] = append(table[op.HTTP.Method], newRoute(op))
+		r := newRoute(op)
+		table.byMethod[op.HTTP.Method] = append(table.byMethod[op.HTTP.Method], r)
+		for _, p := range r.literals {
+			if p.value == "" {
+				table.resources[p.name] = true
+			}
+		}
 	}
-	for _, list := range table {
+	for _, list := range table.byMethod {
 		slices.SortFunc(list, func(a, b *route) int { return strings.Compare(a.op.Name, b.op.Name) })
 	}
 	routeCache.Store(m, table)
@@ -128,7 +139,7 @@ func find(m *awsapi.Model, method, path string, query url.Values, header func(st
 	var best *route
 	var bestLabels map[string]string
 	bestScore := -1
-	for _, r := range routesOf(m)[method] {
+	for _, r := range routesOf(m).byMethod[method] {
 		score := 0
 		for _, p := range r.literals {
 			vs, ok := query[p.name]
@@ -141,30 +152,21 @@ func find(m *awsapi.Model, method, path string, query url.Values, header func(st
 		if score < 0 {
 			continue
 		}
+		needed, missing := len(r.required)+len(r.headers), 0
 		for _, name := range r.required {
-			if query.Has(name) {
-				score++
-			} else if r.literals == nil {
-				score = -1
-				break
-			} else {
-				score--
+			if !query.Has(name) {
+				missing++
 			}
-		}
-		if score < 0 {
-			continue
 		}
 		for _, name := range r.headers {
-			if header(name) != "" {
-				score++
-			} else if r.literals == nil {
-				score = -1
-				break
-			} else {
-				score--
+			if header(name) == "" {
+				missing++
 			}
 		}
-		if score < 0 {
+		if missing > 0 && r.literals == nil {
+			continue
+		}
+		if score += needed - 2*missing; score < 0 {
 			continue
 		}
 		labels, ok := r.match(path)
@@ -195,16 +197,9 @@ func find(m *awsapi.Model, method, path string, query url.Values, header func(st
 
 // strays reports whether the query names a sub-resource that is not this route's: "PUT /b?policyStatus" makes no bucket.
 func (r *route) strays(m *awsapi.Model, query url.Values) bool {
-	if len(query) == 0 || m.Metadata.Protocol != "rest-xml" {
-		return false
-	}
-	for _, list := range routesOf(m) {
-		for _, other := range list {
-			for _, p := range other.literals {
-				if p.value == "" && query.Has(p.name) && !slices.Contains(r.literals, p) {
-					return true
-				}
-			}
+	for name := range query {
+		if routesOf(m).resources[name] && !slices.Contains(r.literals, param{name: name}) {
+			return true
 		}
 	}
 	return false

@@ -502,6 +502,9 @@ func (s *Service) Subscribe(ctx context.Context, in *snsapi.SubscribeInput) (*sn
 	if err := checkAttributes(in.Protocol, in.Attributes); err != nil {
 		return nil, awsapi.Errorf(400, "InvalidParameter", "Invalid parameter: Attributes Reason: %v", err)
 	}
+	if _, err := s.signer(ctx); err != nil { // to make the key takes a moment: it shall be there before the first message
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, err := s.topic(ctx, in.TopicArn)
