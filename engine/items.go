@@ -338,7 +338,7 @@ func (m *mapRuns) results(ctx context.Context, r *maprun.Run) (out maprun.Finish
 				return out, err
 			}
 			if d.Status == execution.Succeeded {
-				done = append(done, d)
+				done = append(done, d.Done)
 			}
 		}
 		slices.SortFunc(done, func(a, b maprun.Done) int { return int(a.N - b.N) })
@@ -364,7 +364,7 @@ func (m *mapRuns) results(ctx context.Context, r *maprun.Run) (out maprun.Finish
 		return out, err
 	}
 	written, err := mapdata.Write(ctx, m.e.cfg.Calls, mapdata.Destination{Principal: who, Resource: w.Resource, Arguments: w.Arguments,
-		Transformation: w.Transformation, OutputType: w.OutputType, MapRunARN: r.Spec.Run}, m.records(ctx, r))
+		Transformation: w.Transformation, OutputType: w.OutputType, MapRunARN: r.Spec.Run, Redrives: r.Redrives}, m.records(ctx, r))
 	if err != nil {
 		return out, err
 	}
@@ -374,15 +374,21 @@ func (m *mapRuns) results(ctx context.Context, r *maprun.Run) (out maprun.Finish
 	return out, nil
 }
 
+// ended is how a child has ended, after so many redrives of the run.
+type ended struct {
+	maprun.Done
+	redrives int64
+}
+
 // ends yields how each child has ended, from the journal, in the order in which that was recorded. What a redrive has
 // done again is left out.
-func (m *mapRuns) ends(ctx context.Context, r *maprun.Run) iter.Seq2[maprun.Done, error] {
-	return func(yield func(maprun.Done, error) bool) {
+func (m *mapRuns) ends(ctx context.Context, r *maprun.Run) iter.Seq2[ended, error] {
+	return func(yield func(ended, error) bool) {
 		last := map[int64]uint64{} // of children that did not end well, where some were redriven
 		if r.Redrives > 0 {
 			for rec, err := range m.es.Records(ctx, runID(r.Spec.Run), 0) {
 				if err != nil {
-					yield(maprun.Done{}, err)
+					yield(ended{}, err)
 					return
 				}
 				for _, f := range rec.Facts {
@@ -396,17 +402,21 @@ func (m *mapRuns) ends(ctx context.Context, r *maprun.Run) iter.Seq2[maprun.Done
 				}
 			}
 		}
+		redrives := int64(0)
 		for rec, err := range m.es.Records(ctx, runID(r.Spec.Run), 0) {
 			if err != nil {
-				yield(maprun.Done{}, err)
+				yield(ended{}, err)
 				return
 			}
 			for _, f := range rec.Facts {
+				if f.Redriven != nil {
+					redrives++
+				}
 				for _, d := range f.Ended {
 					if d.Status != execution.Succeeded && r.Redrives > 0 && last[d.N] != rec.Number {
 						continue
 					}
-					if !yield(d, nil) {
+					if !yield(ended{d, redrives}, nil) {
 						return
 					}
 				}
@@ -423,7 +433,9 @@ func (m *mapRuns) records(ctx context.Context, r *maprun.Run) iter.Seq2[mapdata.
 				yield(mapdata.Result{}, err)
 				return
 			}
-			if !yield(result(&r.Spec, d), nil) {
+			x := result(&r.Spec, d.Done)
+			x.Redrives = d.redrives
+			if !yield(x, nil) {
 				return
 			}
 		}

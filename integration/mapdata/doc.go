@@ -66,6 +66,7 @@ type Destination struct {
 	Transformation string          // NONE, COMPACT, FLATTEN; empty: NONE
 	OutputType     string          // JSON, JSONL; empty: JSON
 	MapRunARN      string          // its last part (the UUID) names the folder below Prefix
+	Redrives       int64           // of the run: each has a folder of its own below that one
 }
 
 // Result is one child of a map run, as the files show it.
@@ -81,6 +82,7 @@ type Result struct {
 	RedriveCount        int
 	RedriveStatus       string
 	RedriveStatusReason string
+	Redrives            int64 // that the run had had when the child ended
 }
 
 // Written says what was written.

@@ -378,6 +378,57 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestWriteRedriven: a redrive writes what is new, and its manifest knows what is not.
+func TestWriteRedriven(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("bkt")
+	to := Destination{Principal: principal, Resource: "arn:aws:states:::s3:putObject", MapRunARN: "arn:x:1", Arguments: jsonvalue.MustParse(`{"Bucket":"bkt","Prefix":"p"}`), Transformation: "COMPACT"}
+	run := func(redrives int64, results ...Result) string {
+		to.Redrives = redrives
+		written, err := Write(t.Context(), w.gate, to, func(yield func(Result, error) bool) {
+			for _, r := range results {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprintf("%s %d", written.Key, written.Results)
+		var out s3api.GetObjectOutput
+		w.do("GetObject", &s3api.GetObjectInput{Bucket: "bkt", Key: written.Key}, &out)
+		defer out.Body.Close()
+		var m struct {
+			ResultFiles map[string][]struct{ Key string }
+		}
+		if err := json.NewDecoder(out.Body).Decode(&m); err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range resultKinds {
+			for _, f := range m.ResultFiles[kind] {
+				got += " " + f.Key
+			}
+		}
+		return got
+	}
+	ok, failed := Result{Status: "SUCCEEDED", Output: jsonvalue.Int(1)}, Result{Status: "FAILED"}
+	later := ok
+	later.Redrives = 1
+	latest := ok
+	latest.Redrives = 2
+	for i, c := range []struct{ got, want string }{
+		{run(0, ok, failed, failed), "p/1/manifest.json 3 p/1/FAILED_0.json p/1/SUCCEEDED_0.json"},
+		{run(1, ok, later, failed), "p/1/Redrive-1/manifest.json 3 p/1/Redrive-1/FAILED_0.json p/1/SUCCEEDED_0.json p/1/Redrive-1/SUCCEEDED_0.json"},
+		{run(2, ok, later, latest), "p/1/Redrive-2/manifest.json 3 p/1/SUCCEEDED_0.json p/1/Redrive-1/SUCCEEDED_0.json p/1/Redrive-2/SUCCEEDED_0.json"},
+		{run(4, ok, later, latest), "p/1/Redrive-4/manifest.json 3 p/1/Redrive-4/SUCCEEDED_0.json"}, // the third wrote nothing
+	} {
+		if c.got != c.want {
+			t.Errorf("%d: %s, want %s", i, c.got, c.want)
+		}
+	}
+}
+
 // TestWriteFails: what goes wrong on the way leaves no unfinished upload.
 func TestWriteFails(t *testing.T) {
 	w := newWorld(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"math"
@@ -108,6 +109,8 @@ func (r Result) record() jsonvalue.Value {
 
 // Write writes the files of a map run and then manifest.json. Repeated, it writes them anew; results yields every child in
 // the order of the items, and can be ranged over once. It holds no more than one part of each kind of file.
+//
+// AWS, as captured: a redrive has the folder Redrive-N, whose manifest lists the files of what had succeeded before, too.
 func Write(ctx context.Context, calls awscall.Caller, to Destination, results iter.Seq2[Result, error]) (Written, error) {
 	return write(ctx, calls, to, results, awsSizes)
 }
@@ -129,6 +132,13 @@ func write(ctx context.Context, calls awscall.Caller, to Destination, results it
 	if prefix := strings.TrimSuffix(a["Prefix"], "/"); prefix != "" {
 		folder = prefix + "/" + folder
 	}
+	before := []jsonvalue.Value(nil)
+	if to.Redrives > 0 {
+		if before, err = c.succeededBefore(ctx, a, folder+redriven(to.Redrives-1)); err != nil {
+			return Written{}, err
+		}
+		folder += redriven(to.Redrives)
+	}
 	kinds := map[string]*resultFiles{}
 	for _, kind := range resultKinds {
 		kinds[kind] = &resultFiles{client: c, bucket: a["Bucket"], owner: a["ExpectedBucketOwner"], name: folder + kind, shape: s, limit: limit}
@@ -145,20 +155,27 @@ func write(ctx context.Context, calls awscall.Caller, to Destination, results it
 		if err != nil {
 			return Written{}, err
 		}
+		written.Results++
+		if before != nil && r.Status == "SUCCEEDED" && r.Redrives < to.Redrives {
+			continue
+		}
 		f := kinds[r.kind()]
 		for v := range s.records(r) {
 			if err := f.add(ctx, v.Raw()); err != nil {
 				return Written{}, err
 			}
 		}
-		written.Results++
 	}
 	files := make([]jsonvalue.Member, 0, len(resultKinds))
 	for _, kind := range resultKinds {
 		if err := kinds[kind].finish(ctx); err != nil {
 			return Written{}, err
 		}
-		files = append(files, jsonvalue.M(kind, jsonvalue.Array(kinds[kind].written...)))
+		all := kinds[kind].written
+		if kind == "SUCCEEDED" {
+			all = append(before, all...)
+		}
+		files = append(files, jsonvalue.M(kind, jsonvalue.Array(all...)))
 	}
 	manifest := jsonvalue.Object(jsonvalue.M("DestinationBucket", jsonvalue.Str(a["Bucket"])), jsonvalue.M("MapRunArn", jsonvalue.Str(to.MapRunARN)),
 		jsonvalue.M("ResultFiles", jsonvalue.Object(files...)))
@@ -168,6 +185,40 @@ func write(ctx context.Context, calls awscall.Caller, to Destination, results it
 		return Written{}, err
 	}
 	return written, nil
+}
+
+func redriven(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return "Redrive-" + strconv.FormatInt(n, 10) + "/"
+}
+
+// succeededBefore are the files of succeeded children that the manifest in a folder lists; nil when there is none.
+func (c *client) succeededBefore(ctx context.Context, a map[string]string, folder string) ([]jsonvalue.Value, error) {
+	var out s3api.GetObjectOutput
+	err := c.do(ctx, "GetObject", &s3api.GetObjectInput{Bucket: a["Bucket"], Key: folder + "manifest.json", ExpectedBucketOwner: optional(a["ExpectedBucketOwner"])}, &out)
+	var refused *Failure
+	if errors.As(err, &refused) {
+		return nil, nil // what then cannot be written says so itself
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer out.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(out.Body, maxManifest))
+	if err != nil {
+		return nil, fmt.Errorf("read %smanifest.json: %w", folder, err)
+	}
+	manifest, err := jsonvalue.Parse(b)
+	if err != nil {
+		return nil, nil // somebody else's: everything is written again
+	}
+	files := []jsonvalue.Value{}
+	for f := range manifest.Member("ResultFiles").Member("SUCCEEDED").Elements() {
+		files = append(files, f)
+	}
+	return files, nil
 }
 
 var resultKinds = []string{"FAILED", "PENDING", "SUCCEEDED"} // as the manifest lists them
