@@ -12,13 +12,14 @@ endpoint, account = sys.argv[1], sys.argv[2]
 runs = int(sys.argv[3]) if len(sys.argv) > 3 else 300
 url = urllib.parse.urlsplit(endpoint)
 connection = http.client.HTTPConnection(url.hostname, url.port, timeout=30)
-SIGNATURE = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/states/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + "0" * 64
+TIME = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+SIGNATURE = f"AWS4-HMAC-SHA256 Credential=test/{TIME[:8]}/us-east-1/states/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + "0" * 64
 
 
 def call(operation, **parameters):
     connection.request("POST", "/", json.dumps(parameters), {
         "X-Amz-Target": "AWSStepFunctions." + operation, "Content-Type": "application/x-amz-json-1.0", "Authorization": SIGNATURE,
-        "X-Amz-Date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())})
+        "X-Amz-Date": TIME})
     response = connection.getresponse()
     text = response.read()
     if response.status != 200:

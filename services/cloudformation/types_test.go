@@ -87,6 +87,7 @@ func TestTypes(t *testing.T) {
 			{"s3", "GetBucketTagging", "TagSet", map[string]any{"Bucket": first["Bucket"]}},
 			{"s3", "GetBucketPolicy", "Policy", map[string]any{"Bucket": first["Bucket"]}},
 			{"logs", "DescribeLogGroups", "logGroups", map[string]any{"logGroupNamePrefix": first["Log"]}},
+			{"events", "DescribeConnection", "AuthParameters", map[string]any{"Name": first["Connection"]}},
 			{"ec2", "DescribeKeyPairs", "KeyPairs", map[string]any{"KeyNames": []any{first["Key"]}}},
 		} {
 			out, err := w.read(q.service, q.op, q.in)

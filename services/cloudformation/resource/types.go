@@ -10,4 +10,5 @@ var types = []*Type{
 	s3Bucket, s3BucketPolicy,
 	keyPair, securityGroup,
 	logGroup,
+	eventsConnection,
 }
