@@ -53,8 +53,13 @@ func TestKill(t *testing.T) {
 		}
 		outcomes[status]++
 		succeeded[arn] = status == "SUCCEEDED"
-		if status != "SUCCEEDED" && status != "FAILED" {
-			t.Errorf("run %d is %s", n, status)
+		switch d, err := calls(ctx, "states", "DescribeExecution", map[string]any{"executionArn": arn}); {
+		case err != nil:
+			t.Fatal(err)
+		case status == "FAILED" && d["error"] != "" && d["error"] != nil && d["cause"] != nil:
+			t.Logf("run %d failed: %v: %v", n, d["error"], d["cause"])
+		case status != "SUCCEEDED":
+			t.Errorf("run %d is %s: %v %v", n, status, d["error"], d["cause"])
 		}
 	}
 	t.Logf("%d runs of about %s, %d kills: %v", len(executions), length.Round(time.Millisecond), kills, outcomes)
