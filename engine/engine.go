@@ -165,6 +165,7 @@ type Execution struct {
 	Identity   execution.Identity // all but Digest and Region, which follow from the rest; By is who asks
 	Definition []byte
 	Input      jsonvalue.Value
+	Text       string // of Input as it was written; may be empty
 	RequestKey string // of the call; may be empty
 	// Block, StartAt, StateInput and Vars are for a start in the middle.
 	Block, StartAt string
@@ -185,9 +186,12 @@ func (e *Engine) CreateExecution(ctx context.Context, x Execution) (started time
 	if x.Identity.Region == "" {
 		x.Identity.Region = field(x.Identity.ARN, 3)
 	}
+	if x.Text == x.Input.String() {
+		x.Text = ""
+	}
 	r, err := durable.Reply[execution.Reply](es.Do(ctx, id(x.Identity.ARN), durable.Input[execution.Input]{
 		By: x.Identity.By, RequestKey: x.RequestKey,
-		Body: execution.Input{Start: &execution.Start{Identity: x.Identity, Input: x.Input, Block: x.Block, StartAt: x.StartAt, StateInput: x.StateInput, Vars: x.Vars}},
+		Body: execution.Input{Start: &execution.Start{Identity: x.Identity, Input: x.Input, Text: x.Text, Block: x.Block, StartAt: x.StartAt, StateInput: x.StateInput, Vars: x.Vars}},
 	}))
 	return r.Started, err
 }
@@ -223,6 +227,7 @@ type Description struct {
 	Status           execution.Status
 	Started, Stopped time.Time // Stopped is zero while it runs
 	Input, Output    jsonvalue.Value
+	Text             string       // of Input as it was written, where it has blanks
 	Failure          *asl.Failure // with FAILED, TIMED_OUT and ABORTED
 	LastEvent        int64
 	OpenTasks        int
@@ -240,7 +245,7 @@ func (e *Engine) Describe(ctx context.Context, arn string) (*Description, error)
 	var d Description
 	now := e.cfg.Clock.Now()
 	err = es.View(ctx, id(arn), func(s *execution.Snapshot) {
-		d = Description{Identity: s.Identity, Status: s.Status, Started: s.Started, Stopped: s.Stopped, Input: s.Input,
+		d = Description{Identity: s.Identity, Status: s.Status, Started: s.Started, Stopped: s.Stopped, Input: s.Input, Text: s.Text,
 			Output: s.Output, Failure: s.Failure, LastEvent: s.LastEvent, OpenTasks: len(s.Tasks),
 			RedriveCount: s.RedriveCount, RedriveDate: s.RedriveDate, NotRedrivable: e.cfg.Limits.Redrivable(s, now)}
 	})

@@ -43,7 +43,7 @@ func applyEvent(s *Snapshot, addr Addr, e *history.Event) {
 	}
 	switch d := e.Details.(type) {
 	case *history.ExecutionStart:
-		s.Started, s.Input, fr.Input = e.At, d.Input, d.Input
+		s.Started, s.Input, s.Text, fr.Input = e.At, d.Input, d.Text, d.Input
 		return // AWS: the first state has no previous event
 	case *history.Entered:
 		fr.State, fr.Next, fr.Entered, fr.Before, fr.EnteredAt, fr.Input = d.Name, "", e.ID, e.Previous, e.At, d.Input

@@ -166,7 +166,7 @@ func (t *turn) begin(st Start) {
 		b.Deadline = t.env.Now.Add(seconds(limit))
 		t.setTimer(timerExecution, b.Deadline)
 	}
-	t.emit(Root, history.ExecutionStarted, &history.ExecutionStart{Input: st.Input, RoleARN: st.Identity.RoleARN,
+	t.emit(Root, history.ExecutionStarted, &history.ExecutionStart{Input: st.Input, Text: st.Text, RoleARN: st.Identity.RoleARN,
 		AliasARN: st.Identity.AliasARN, VersionARN: st.Identity.VersionARN}, &Note{Begun: b})
 	t.d.Reply.Started = t.env.Now
 	t.ready = append(t.ready, Root)

@@ -30,6 +30,7 @@ type (
 	Start struct {
 		Identity Identity                   `json:"identity"`
 		Input    jsonvalue.Value            `json:"input"`
+		Text     string                     `json:"text,omitempty"` // of Input as it was written, where it has blanks
 		Block    string                     `json:"block,omitempty"`
 		StartAt  string                     `json:"startAt,omitempty"`
 		Vars     map[string]jsonvalue.Value `json:"vars,omitempty"`

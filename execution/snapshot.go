@@ -62,6 +62,7 @@ type Snapshot struct {
 	Stopped   time.Time        `json:"stopped,omitzero"`
 	Deadline  time.Time        `json:"deadline,omitzero"` // of the machine's TimeoutSeconds
 	Input     jsonvalue.Value  `json:"input,omitzero"`
+	Text      string           `json:"text,omitempty"` // of Input as it was written, where it has blanks
 	Output    jsonvalue.Value  `json:"output,omitzero"`
 	Failure   *asl.Failure     `json:"failure,omitempty"`
 	LastEvent int64            `json:"lastEvent,omitempty"`

@@ -29,6 +29,7 @@ type (
 	// ExecutionStart is the details of ExecutionStarted.
 	ExecutionStart struct {
 		Input      jsonvalue.Value `json:"input,omitzero"`
+		Text       string          `json:"text,omitempty"` // the input as it was written, where it has blanks
 		RoleARN    string          `json:"roleArn,omitempty"`
 		AliasARN   string          `json:"stateMachineAliasArn,omitempty"`
 		VersionARN string          `json:"stateMachineVersionArn,omitempty"`
@@ -262,8 +263,8 @@ func (d *Evaluation) members() iter.Seq2[string, any] {
 }
 
 // Tree is the event as GetExecutionHistory answers it, by the model's names. Without data, inputs, outputs, errors and
-// causes are left out, as includeExecutionData=false asks.
-func (e *Event) Tree(withData bool) map[string]any {
+// causes are left out, as includeExecutionData=false asks. text is how payloads are shown.
+func (e *Event) Tree(withData bool, text func(jsonvalue.Value) string) map[string]any {
 	tree := map[string]any{"id": e.ID, "previousEventId": e.Previous, "timestamp": e.At, "type": string(e.Type)}
 	if e.Details == nil {
 		return tree
@@ -273,7 +274,7 @@ func (e *Event) Tree(withData bool) map[string]any {
 		switch v := v.(type) {
 		case data:
 			if withData {
-				details[name], details[name+"Details"] = v.String(), map[string]any{"truncated": false}
+				details[name], details[name+"Details"] = text(v.Value), map[string]any{"truncated": false}
 			}
 			continue
 		}

@@ -31,11 +31,11 @@ func TestTypes(t *testing.T) {
 		if e.Line() != back.Line() {
 			t.Errorf("%s: came back as\n%s\nnot\n%s", typ, back.Line(), e.Line())
 		}
-		if diff := cmp.Diff(e.Tree(true), back.Tree(true)); diff != "" {
+		if diff := cmp.Diff(e.Tree(true, jsonvalue.Value.String), back.Tree(true, jsonvalue.Value.String)); diff != "" {
 			t.Errorf("%s: %s", typ, diff)
 		}
-		if d != nil && len(e.Tree(true)) != 5 {
-			t.Errorf("%s: the API's event has %d members", typ, len(e.Tree(true)))
+		if d != nil && len(e.Tree(true, jsonvalue.Value.String)) != 5 {
+			t.Errorf("%s: the API's event has %d members", typ, len(e.Tree(true, jsonvalue.Value.String)))
 		}
 	}
 	if n != 62 {
@@ -84,10 +84,10 @@ func TestTree(t *testing.T) {
 	want := map[string]any{"id": int64(4), "previousEventId": int64(3), "timestamp": time.Unix(5, 0), "type": "PassStateExited",
 		"stateExitedEventDetails": map[string]any{"name": "P", "output": `{"a":1}`, "outputDetails": map[string]any{"truncated": false},
 			"assignedVariables": map[string]any{"v": "[1]"}, "assignedVariablesDetails": map[string]any{"truncated": false}}}
-	if diff := cmp.Diff(want, e.Tree(true)); diff != "" {
+	if diff := cmp.Diff(want, e.Tree(true, jsonvalue.Value.String)); diff != "" {
 		t.Error(diff)
 	}
-	bare, _ := json.Marshal(e.Tree(false))
+	bare, _ := json.Marshal(e.Tree(false, jsonvalue.Value.String))
 	if strings.Contains(string(bare), "[1]") || strings.Contains(string(bare), `\"a\"`) {
 		t.Errorf("data is shown though it was not wanted: %s", bare)
 	}

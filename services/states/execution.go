@@ -1,6 +1,8 @@
 package states
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +94,7 @@ func (s *Service) start(ctx context.Context, m *target, name, in, trace *string)
 	if x.Input, err = input(in); err != nil {
 		return x, err
 	}
+	x.Text = awsapi.Val(in)
 	p := who(ctx)
 	if m.testCase != "" {
 		if err := s.checkTestCase(m); err != nil {
@@ -145,21 +148,21 @@ func (s *Service) StartSyncExecution(ctx context.Context, in *api.StartSyncExecu
 	out := &api.StartSyncExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: &d.MachineARN, Name: &d.Name, StartDate: d.Started, StopDate: d.Stopped,
 		Status: string(d.Status), TraceHeader: optional(d.TraceHeader),
 		BillingDetails: &api.BillingDetails{BilledMemoryUsedInMB: awsapi.Ptr[int64](64), BilledDurationInMilliseconds: &took}}
-	out.Input, out.InputDetails = data(d.Input, in.IncludedData)
-	out.Output, out.OutputDetails = data(d.Output, in.IncludedData)
+	out.Input, out.InputDetails = data(d.Input, d.Text, in.IncludedData)
+	out.Output, out.OutputDetails = data(d.Output, "", in.IncludedData)
 	out.Error, out.Cause = failure(d, in.IncludedData)
 	return out, nil
 }
 
-// data is a value as the API shows it, with the note that it is there.
-func data(v jsonvalue.Value, included *string) (*string, *api.CloudWatchEventsExecutionDataDetails) {
+// data is a value as the API shows it, with the note that it is there: as it was written, where it has blanks.
+func data(v jsonvalue.Value, text string, included *string) (*string, *api.CloudWatchEventsExecutionDataDetails) {
 	if v.IsZero() {
 		return nil, nil
 	}
 	if awsapi.Val(included) == "METADATA_ONLY" {
 		return nil, &api.CloudWatchEventsExecutionDataDetails{Included: awsapi.Ptr(false)}
 	}
-	return awsapi.Ptr(v.String()), &api.CloudWatchEventsExecutionDataDetails{Included: awsapi.Ptr(true)}
+	return awsapi.Ptr(cmp.Or(text, v.String())), &api.CloudWatchEventsExecutionDataDetails{Included: awsapi.Ptr(true)}
 }
 
 func failure(d *engine.Description, included *string) (code, cause *string) {
@@ -190,8 +193,8 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 	out := &api.DescribeExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: d.MachineARN, Name: &d.Name, Status: string(d.Status), StartDate: d.Started,
 		TraceHeader: optional(d.TraceHeader), MapRunArn: optional(d.MapRun), StateMachineVersionArn: optional(d.VersionARN), StateMachineAliasArn: optional(d.AliasARN),
 		RedriveCount: &d.RedriveCount, RedriveStatus: awsapi.Ptr("REDRIVABLE")}
-	out.Input, out.InputDetails = data(d.Input, in.IncludedData)
-	out.Output, out.OutputDetails = data(d.Output, in.IncludedData)
+	out.Input, out.InputDetails = data(d.Input, d.Text, in.IncludedData)
+	out.Output, out.OutputDetails = data(d.Output, "", in.IncludedData)
 	out.Error, out.Cause = failure(d, in.IncludedData)
 	if !d.Stopped.IsZero() {
 		out.StopDate = &d.Stopped
@@ -309,6 +312,7 @@ func (s *Service) GetExecutionHistory(ctx context.Context, in *api.GetExecutionH
 	out := &api.GetExecutionHistoryOutput{Events: []api.HistoryEvent{}}
 	withData := in.IncludeExecutionData == nil || *in.IncludeExecutionData
 	var more bool
+	payload := written{d: d}
 	for e, err := range s.cfg.Engine.History(ctx, d.ARN) {
 		if err != nil {
 			return nil, fmt.Errorf("read the history of %s: %w", d.ARN, err)
@@ -317,10 +321,11 @@ func (s *Service) GetExecutionHistory(ctx context.Context, in *api.GetExecutionH
 			more = true
 			break
 		}
+		payload.next(e)
 		if e.ID < first {
 			continue
 		}
-		h, err := historyEvent(e, withData)
+		h, err := historyEvent(e, withData, payload.text)
 		if err != nil {
 			return nil, err
 		}
@@ -338,8 +343,29 @@ func (s *Service) GetExecutionHistory(ctx context.Context, in *api.GetExecutionH
 	return out, nil
 }
 
-func historyEvent(e *history.Event, withData bool) (h api.HistoryEvent, err error) {
-	if err := awsapi.FromDocument(e.Tree(withData), &h); err != nil {
+// written is how the payloads of a history are shown. AWS: the input keeps the blanks that it was written with as long as
+// it is only passed on; what a Task, Parallel or Map makes has none (recorded: scenarios test_map_state_legacy_config_inline).
+type written struct {
+	d    *engine.Description
+	made bool // a state has made something new
+}
+
+func (w *written) next(e *history.Event) {
+	switch e.Type {
+	case history.TaskStateExited, history.ParallelStateExited, history.MapStateExited:
+		w.made = true
+	}
+}
+
+func (w *written) text(v jsonvalue.Value) string {
+	if w.d.Text != "" && !w.made && bytes.Equal(v.Raw(), w.d.Input.Raw()) {
+		return w.d.Text
+	}
+	return v.String()
+}
+
+func historyEvent(e *history.Event, withData bool, text func(jsonvalue.Value) string) (h api.HistoryEvent, err error) {
+	if err := awsapi.FromDocument(e.Tree(withData, text), &h); err != nil {
 		return h, fmt.Errorf("event %d, %s: %w", e.ID, e.Type, err)
 	}
 	return h, nil

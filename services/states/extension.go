@@ -110,7 +110,7 @@ func (s *Service) RunFrom(ctx context.Context, in *own.RunFromInput) (*own.RunFr
 		return nil, err
 	}
 	p := who(ctx)
-	x := engine.Execution{Identity: d.Identity, Definition: definition, Input: d.Input, RequestKey: awscall.RequestKey(ctx),
+	x := engine.Execution{Identity: d.Identity, Definition: definition, Input: d.Input, Text: d.Text, RequestKey: awscall.RequestKey(ctx),
 		Block: m.Block, StartAt: m.State, StateInput: m.Input, Vars: m.Vars}
 	x.Identity.Name, x.Identity.ARN, x.Identity.By, x.Identity.Parent = n, strings.TrimSuffix(d.ARN, d.Name)+n, p, p.Execution
 	if in.Definition != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/store"
 )
 
@@ -147,7 +148,7 @@ func logged(t history.Type, level string) bool {
 
 // logText is an event as Step Functions logs it.
 func logText(e *history.Event, arn string, redrives int64, withData bool) string {
-	tree := e.Tree(withData)
+	tree := e.Tree(withData, jsonvalue.Value.String)
 	line := map[string]any{"id": strconv.FormatInt(e.ID, 10), "previous_event_id": strconv.FormatInt(e.Previous, 10), "type": string(e.Type),
 		"event_timestamp": strconv.FormatInt(e.At.UnixMilli(), 10), "execution_arn": arn, "redrive_count": strconv.FormatInt(redrives, 10), "details": map[string]any{}}
 	for name, v := range tree {

@@ -282,6 +282,25 @@ func TestRepeated(t *testing.T) {
 	})
 }
 
+// TestInputAsWritten: the input keeps its blanks while it is only passed on.
+func TestInputAsWritten(t *testing.T) {
+	test(t, func(t *testing.T, s *server) {
+		m := s.create(t, "m", `{"StartAt":"P","States":{"P":{"Type":"Pass","Next":"M"},"M":{"Type":"Map","ItemProcessor":{"StartAt":"I","States":{"I":{"Type":"Pass","End":true}}},"End":true}}}`, "STANDARD")
+		const text = "[1,\n 2]"
+		x := must(s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: m, Input: awsapi.Ptr(text)}))(t)
+		synctest.Wait()
+		d := must(s.DescribeExecution(t.Context(), &api.DescribeExecutionInput{ExecutionArn: x.ExecutionArn}))(t)
+		if *d.Input != text || *d.Output != "[1,2]" {
+			t.Errorf("input %q, output %q", *d.Input, *d.Output)
+		}
+		h := must(s.GetExecutionHistory(t.Context(), &api.GetExecutionHistoryInput{ExecutionArn: x.ExecutionArn}))(t)
+		n := len(h.Events)
+		if in, out, made := *h.Events[0].ExecutionStartedEventDetails.Input, *h.Events[2].StateExitedEventDetails.Output, *h.Events[n-2].StateExitedEventDetails.Output; in != text || out != text || made != "[1,2]" {
+			t.Errorf("started %q, left the Pass %q, left the Map %q", in, out, made)
+		}
+	})
+}
+
 func TestExpress(t *testing.T) {
 	test(t, func(t *testing.T, s *server) {
 		ctx := t.Context()
