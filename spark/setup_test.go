@@ -1,6 +1,7 @@
 package spark_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mayfly-run/mayfly/internal/proc"
 	"github.com/mayfly-run/mayfly/spark"
 	"github.com/mayfly-run/mayfly/spark/sparktest"
 )
@@ -140,6 +142,28 @@ func TestSetupOfSparkHome(t *testing.T) {
 	b.o.SparkHome = ""
 	if _, err := spark.Find(b.o); !errors.Is(err, spark.ErrNotSetUp) {
 		t.Errorf("the installation for a SPARK_HOME is found without one: %v", err)
+	}
+}
+
+// TestSetupAfterAKill finds the training cluster and driver of a setup that was killed, and ends them.
+func TestSetupAfterAKill(t *testing.T) {
+	b := newBench(t)
+	first := b.ready("venv pip ivy")
+	os.WriteFile(filepath.Join(os.Getenv("JAVA_HOME"), "release"), nil, 0o600) // so that there is a training again
+	var left []*proc.Process
+	for _, name := range []string{"driver", "cluster/master", "cluster/worker-0"} {
+		p, err := proc.Start(proc.Spec{Dir: filepath.Join(first.Dir, "scratch", name), Args: []string{"/bin/sleep", "600"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Stop(context.WithoutCancel(t.Context()), 0); p.Close() })
+		left = append(left, p)
+	}
+	b.ready("")
+	for _, p := range left {
+		if s, err := p.Wait(t.Context()); err != nil || s.Signal != "killed" {
+			t.Errorf("%s: %v %v", p.Dir(), s, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package spark
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,13 +36,16 @@ func setupArchives(ctx context.Context, in *Installation, _ Options, progress fu
 // loaded. Later processes of the same role map them instead of reading, checking and linking them again. It returns the
 // roles that have written nothing.
 func train(ctx context.Context, in *Installation, progress func(float64, string)) (missing []string, err error) {
+	dir := filepath.Join(in.Dir, "scratch")
+	if err := endTraining(context.WithoutCancel(ctx), dir); err != nil { // of a setup that was killed
+		return nil, err
+	}
 	if err := os.RemoveAll(in.Archives); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(in.Archives, 0o755); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(in.Dir, "scratch")
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
@@ -64,8 +68,7 @@ func train(ctx context.Context, in *Installation, progress func(float64, string)
 	progress(0, "training: starting a cluster")
 	cfg := Config{Dir: filepath.Join(dir, "cluster"), Workers: 1, Cores: 1, MemoryMB: 1024,
 		Storage: &Storage{Endpoint: endpoint, Region: "us-east-1", AccessKeyID: "training", SecretAccessKey: "training"}}
-	stopped := context.WithoutCancel(ctx)
-	defer Stop(stopped, cfg.Dir, 0)
+	defer endTraining(context.WithoutCancel(ctx), dir)
 	c, err := Launch(ctx, &trainee, cfg)
 	if err != nil {
 		return nil, err
@@ -84,7 +87,6 @@ func train(ctx context.Context, in *Installation, progress func(float64, string)
 	defer p.Close()
 	status, err := p.Wait(ctx)
 	if err != nil {
-		p.Stop(stopped, 0)
 		return nil, err
 	}
 	if status.Code != 0 {
@@ -98,6 +100,18 @@ func train(ctx context.Context, in *Installation, progress func(float64, string)
 		return nil, err
 	}
 	return in.MissingArchives(), nil
+}
+
+// endTraining ends what a training run has left: its cluster and its driver.
+func endTraining(ctx context.Context, dir string) error {
+	p, err := proc.Open(filepath.Join(dir, "driver"))
+	if err == nil {
+		_, err = p.Stop(ctx, 0)
+		p.Close()
+	} else if errors.Is(err, proc.ErrNotStarted) {
+		err = nil
+	}
+	return errors.Join(err, Stop(ctx, filepath.Join(dir, "cluster"), 0))
 }
 
 // archiveWait is how long an executor may take, in tenths of a second, until it has begun to write its archive.

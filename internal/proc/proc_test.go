@@ -251,6 +251,52 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestSomebodyElsesPID opens folders whose supervisor is gone and whose pid is somebody else's by now, as the start time or
+// the boot id tell. Nobody is harmed; TestLost shows what happens to the supervisor's own.
+func TestSomebodyElsesPID(t *testing.T) {
+	own := t.TempDir()
+	start(t, shell(own, `sleep 600`))
+	readPIDFile := func(dir string) (id map[string]any) {
+		if err := json.Unmarshal([]byte(content(t, dir, "pid.json")), &id); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	eventually(t, "no supervisor", func() bool { _, err := os.Stat(filepath.Join(own, "pid.json")); return err == nil })
+	for name, wrong := range map[string]string{"another start time": "start", "another boot": "boot"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			other := exec.Command("sh", "-c", `sleep 600 & echo $! >child; wait`)
+			other.Dir, other.SysProcAttr = dir, &syscall.SysProcAttr{Setsid: true}
+			if err := other.Start(); err != nil {
+				t.Fatal(err)
+			}
+			child := readPID(t, filepath.Join(dir, "child"))
+			defer func() { syscall.Kill(-other.Process.Pid, syscall.SIGKILL); other.Wait() }()
+			id := readPIDFile(own)
+			id["pid"], id[wrong] = other.Process.Pid, "another"
+			b, _ := json.Marshal(id)
+			if err := os.WriteFile(filepath.Join(dir, "pid.json"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Mkfifo(filepath.Join(dir, "alive"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p, err := proc.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if s := wait(t, p); !s.Lost {
+				t.Errorf("status %+v", s)
+			}
+			if !alive(child) {
+				t.Error("a process of somebody else's session was ended")
+			}
+		})
+	}
+}
+
 func TestNeverStarted(t *testing.T) {
 	// The server was killed between making the folder and the fork.
 	dir := t.TempDir()
