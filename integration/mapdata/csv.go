@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
@@ -23,8 +25,9 @@ type csvRecords struct {
 	order     []int // of the columns in an item
 	at        mark
 	open      bool
-	fields    []string
-	members   []jsonvalue.Member
+	names     []string // the headers as JSON, each with its colon
+	fields    [][]byte // of the row, until the next one
+	item      []byte
 }
 
 func newCSV(from *remote, config ReaderConfig, at mark) (*csvRecords, error) {
@@ -66,7 +69,9 @@ func (c *csvRecords) setHeaders(headers []string) error {
 		return c.from.failed("The CSV headers of the object %s have more than %d bytes", c.from.object, maxHeader)
 	}
 	c.headers, c.order = headers, hashOrder(headers)
-	c.members = make([]jsonvalue.Member, len(headers))
+	for _, h := range headers {
+		c.names = append(c.names, jsonvalue.Str(h).String()+":")
+	}
 	return nil
 }
 
@@ -86,15 +91,28 @@ func (c *csvRecords) next(ctx context.Context) (record, error) {
 	c.at.Row++
 	c.at.Offset = c.offset()
 	// AWS: fields beyond the headers are skipped, missing ones are empty strings; everything is a string.
+	c.item = append(c.item[:0], '{')
 	for i, column := range c.order {
-		field := ""
+		if i > 0 {
+			c.item = append(c.item, ',')
+		}
+		c.item = append(c.item, c.names[column]...)
+		var field []byte
 		if column < len(c.fields) {
 			field = c.fields[column]
 		}
-		c.members[i] = jsonvalue.M(c.headers[column], jsonvalue.Str(field))
+		if bytes.IndexFunc(field, notPlain) < 0 {
+			c.item = append(append(append(c.item, '"'), field...), '"')
+		} else {
+			c.item = append(c.item, jsonvalue.Str(string(field)).Raw()...)
+		}
 	}
-	return record{value: jsonvalue.Object(c.members...)}, nil
+	v, err := jsonvalue.Parse(append(c.item, '}'))
+	return record{value: v}, err
 }
+
+// notPlain reports that a character has to be escaped in JSON, or is none.
+func notPlain(r rune) bool { return r < 0x20 || r == '"' || r == '\\' || r == utf8.RuneError }
 
 func (c *csvRecords) start(ctx context.Context) error {
 	if c.given && c.at.Offset > 0 {
@@ -112,7 +130,11 @@ func (c *csvRecords) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.setHeaders(append([]string(nil), c.fields...)); err != nil {
+		headers := make([]string, len(c.fields))
+		for i, f := range c.fields {
+			headers[i] = strings.ToValidUTF8(string(f), "\ufffd")
+		}
+		if err := c.setHeaders(headers); err != nil {
 			return err
 		}
 	}
@@ -155,7 +177,7 @@ func (c *csvRecords) row(ctx context.Context) error {
 // AWS (input-output-itemreader): quotes around a field let it hold delimiters and newlines, a doubled quote is one quote, a
 // backslash escapes a backslash, a quote or the delimiter, and disappears before anything else. An empty line is a row of
 // one empty field. Recorded: single quotes and white space stay.
-func parseRow(fields []string, w []byte, delimiter byte, whole bool) (_ []string, n int, lines int64, ok bool) {
+func parseRow(fields [][]byte, w []byte, delimiter byte, whole bool) (_ [][]byte, n int, lines int64, ok bool) {
 	if len(w) == 0 {
 		return fields, 0, 0, false
 	}
@@ -174,7 +196,7 @@ func parseRow(fields []string, w []byte, delimiter byte, whole bool) (_ []string
 		case w[at] == delimiter:
 			at++
 			if at == len(w) {
-				return append(fields, ""), at, lines, whole
+				return append(fields, nil), at, lines, whole
 			}
 		case w[at] == '\n':
 			return fields, at + 1, lines + 1, true
@@ -189,17 +211,18 @@ func parseRow(fields []string, w []byte, delimiter byte, whole bool) (_ []string
 	}
 }
 
-// parseField takes the field at the beginning of w; n are its bytes. It ends before a delimiter, the end of a line, or w.
-func parseField(w []byte, delimiter byte, whole bool) (field string, n int, lines int64, ok bool) {
+// parseField takes the field at the beginning of w, in place where it can; n are its bytes. It ends before a delimiter, the
+// end of a line, or w.
+func parseField(w []byte, delimiter byte, whole bool) (field []byte, n int, lines int64, ok bool) {
 	special := func(c byte) bool { return c == delimiter || c == '\n' || c == '\r' || c == '"' || c == '\\' }
 	for n < len(w) && !special(w[n]) {
 		n++
 	}
 	if n == len(w) {
-		return string(w), n, 0, whole
+		return w, n, 0, whole
 	}
 	if c := w[n]; c != '"' && c != '\\' {
-		return string(w[:n]), n, 0, true
+		return w[:n], n, 0, true
 	}
 	out := append([]byte(nil), w[:n]...)
 	quoted := false
@@ -209,7 +232,7 @@ func parseField(w []byte, delimiter byte, whole bool) (field string, n int, line
 		switch {
 		case c == '\\':
 			if last && !whole {
-				return "", 0, 0, false
+				return nil, 0, 0, false
 			}
 			// What is escaped stands for itself; but a line's end is one.
 			if !last && (w[n+1] == '\\' || w[n+1] == '"' && (quoted || len(out) > 0) || w[n+1] == delimiter) {
@@ -218,7 +241,7 @@ func parseField(w []byte, delimiter byte, whole bool) (field string, n int, line
 			}
 		case c == '"' && quoted:
 			if last && !whole {
-				return "", 0, 0, false
+				return nil, 0, 0, false
 			}
 			if !last && w[n+1] == '"' {
 				n++
@@ -236,13 +259,13 @@ func parseField(w []byte, delimiter byte, whole bool) (field string, n int, line
 			}
 			out = append(out, c)
 		case c == delimiter || c == '\n' || c == '\r':
-			return string(out), n, lines, true
+			return out, n, lines, true
 		default:
 			out = append(out, c)
 		}
 		n++
 	}
-	return string(out), n, lines, whole && !quoted
+	return out, n, lines, whole && !quoted
 }
 
 // hashOrder is the order in which AWS shows the columns of a CSV item: that of a java.util.HashMap of the headers. Recorded:
