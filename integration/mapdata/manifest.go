@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/mayfly-run/mayfly/internal/awsapi"
 )
 
 // maxManifest bounds the manifest.json of an S3 inventory, which is read whole.
@@ -50,27 +52,20 @@ type listed struct {
 }
 
 func (l *listed) next(ctx context.Context) (object, ReaderConfig, error) {
-	o := object{bucket: l.in.Bucket, key: l.begin, owner: str(l.in.ExpectedBucketOwner), payer: str(l.in.RequestPayer)}
+	o := object{bucket: l.in.Bucket, key: l.begin, owner: awsapi.Val(l.in.ExpectedBucketOwner), payer: awsapi.Val(l.in.RequestPayer)}
 	l.begin = ""
 	for o.key == "" {
 		found, err := l.listing.next(ctx)
 		if err != nil {
 			return object{}, ReaderConfig{}, err
 		}
-		if key := str(found.Key); !strings.HasSuffix(key, "/") || found.Size != nil && *found.Size > 0 {
+		if key := awsapi.Val(found.Key); !strings.HasSuffix(key, "/") || awsapi.Val(found.Size) > 0 {
 			o.key = key
 		}
 	}
 	return o, l.config, nil
 }
 func (l *listed) place() place { return place{Key: l.last} }
-
-func str(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
 
 // inventory are the data files of an S3 inventory.
 type inventory struct {

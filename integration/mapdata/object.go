@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,39 +84,24 @@ func arguments(v jsonvalue.Value, failed func(string, ...any) *Failure, allowed 
 		return nil, failed("Parameters must be an object, not %s", v.Kind())
 	}
 	got := map[string]string{}
-next:
 	for name, m := range v.Members() {
-		for _, a := range allowed {
-			if a != name {
-				continue
-			}
-			switch {
-			case m.Kind() == jsonvalue.KindNumber && name == "MaxKeys":
-				got[name] = m.NumberText()
-			case m.Kind() == jsonvalue.KindString:
-				got[name] = m.Str()
-			default:
-				return nil, failed("The field %s must be a string, not %s", name, m.Kind())
-			}
-			continue next
+		switch {
+		case !slices.Contains(allowed, name):
+			return nil, failed("The field %s is not supported here; the fields are %s", name, strings.Join(allowed, ", "))
+		case m.Kind() == jsonvalue.KindNumber && name == "MaxKeys":
+			got[name] = m.NumberText()
+		case m.Kind() == jsonvalue.KindString:
+			got[name] = m.Str()
+		default:
+			return nil, failed("The field %s must be a string, not %s", name, m.Kind())
 		}
-		return nil, failed("The field %s is not supported here; the fields are %s", name, strings.Join(allowed, ", "))
 	}
 	for _, name := range []string{"Bucket", "Key"} {
-		if got[name] == "" && contains(allowed, name) {
+		if got[name] == "" && slices.Contains(allowed, name) {
 			return nil, failed("The field %s is missing", name)
 		}
 	}
 	return got, nil
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }
 
 func optional(s string) *string {
