@@ -258,6 +258,9 @@ func (e *Engine) Describe(ctx context.Context, arn string) (*Description, error)
 	return &d, nil
 }
 
+// Limits are those that executions have.
+func (e *Engine) Limits() execution.Limits { return e.cfg.Limits }
+
 // Definition is the text that an execution runs.
 func (e *Engine) Definition(ctx context.Context, digest string) ([]byte, error) {
 	r, err := e.cfg.Store.Get(ctx, definitionKey(digest))

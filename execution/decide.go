@@ -20,6 +20,10 @@ type Limits struct {
 // DefaultLimits are AWS's.
 var DefaultLimits = Limits{Events: 25000, InlineConcurrency: 40, Data: asl.DefaultLimits}
 
+// RelaxedLimits let pass what AWS would not: histories of any length, and 64 MiB where AWS has 256 KiB. The arguments of
+// intrinsic functions stay as AWS has them, which no history tells.
+var RelaxedLimits = Limits{InlineConcurrency: 40, Data: asl.Limits{Payload: 64 << 20, Variable: 64 << 20, Variables: 256 << 20, IntrinsicString: asl.DefaultLimits.IntrinsicString}}
+
 // Core decides. All its functions are pure: they give the same for the same arguments, always.
 type Core struct {
 	Limits Limits

@@ -20,15 +20,16 @@ import (
 
 // Normalize checks a document against the operation's input and gives every value its canonical type. It collects all
 // violations into one error, worded and coded as the service's protocol does. A member that the model does not have is
-// an error too: only in-process callers can bring one, and silence would hide their mistake.
-func Normalize(m *awsapi.Model, op *awsapi.Operation, doc map[string]any) (map[string]any, error) {
+// an error too: only in-process callers can bring one, and silence would hide their mistake. The shapes in lifted may be
+// longer than the model says.
+func Normalize(m *awsapi.Model, op *awsapi.Operation, doc map[string]any, lifted ...string) (map[string]any, error) {
 	if op.Input == nil {
 		for name := range doc {
 			return nil, badType(fmt.Sprintf("%s has no member %q", op.Name, name))
 		}
 		return map[string]any{}, nil
 	}
-	c := checker{lax: m.Metadata.Protocol == "rest-xml"}
+	c := checker{lax: m.Metadata.Protocol == "rest-xml", lifted: lifted}
 	v := c.value(op.Input, doc, "")
 	if c.bad != nil {
 		return nil, c.bad
@@ -89,6 +90,7 @@ const maxProblems = 20
 
 type checker struct {
 	lax      bool // only what is required: S3 words the rest itself
+	lifted   []string
 	problems []problem
 	bad      error // a value of a wrong type: nothing else is looked at
 }
@@ -254,7 +256,7 @@ func (c *checker) size(s *awsapi.Shape, n int, path string, show func() string) 
 		}
 	}
 	if s.Max != nil {
-		if hi, _ := s.Max.Int64(); int64(n) > hi {
+		if hi, _ := s.Max.Int64(); int64(n) > hi && !slices.Contains(c.lifted, s.Name) {
 			c.violates(s, path, "'"+show()+"'", "Member must have length less than or equal to "+s.Max.String())
 		}
 	}

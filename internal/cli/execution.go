@@ -19,11 +19,12 @@ import (
 
 func (a *app) execution() *cobra.Command {
 	c := &cobra.Command{
-		Use: "execution", Short: "Redrive executions, run them from any state, or see what a failed HTTP task was answered",
-		Long: "These commands do what the AWS command line cannot: continue a failed execution with a changed definition, and start\n" +
-			"a new one where another stood, and tell what a failed HTTP task was answered. They need a running server. docs/extensions.md describes the operations behind them.",
+		Use: "execution", Short: "Redrive executions, run them from any state, and say why or where they broke",
+		Long: "These commands do what the AWS command line cannot: continue a failed execution with a changed definition, start a new\n" +
+			"one where another stood, tell what a failed HTTP task was answered, and say where a run would have broken on AWS. They need a\n" +
+			"running server. docs/extensions.md describes the operations behind them.",
 	}
-	c.AddCommand(a.redrive(), a.runFrom(), a.failure())
+	c.AddCommand(a.redrive(), a.runFrom(), a.failure(), a.limits())
 	return c
 }
 
@@ -51,6 +52,47 @@ func call[Out any](ctx context.Context, calls awscall.Caller, service, operation
 		k.Principal = identity.Principal{Region: part[3]}
 	}
 	return awscall.Typed[Out](ctx, calls, k, in)
+}
+
+func (a *app) limits() *cobra.Command {
+	c := &cobra.Command{
+		Use: "limits EXECUTION-ARN", Short: "Say where an execution would have broken on AWS", Args: cobra.ExactArgs(1),
+		Long: "Limits holds the history of an execution against AWS's limits on data, variables, history and time. It is for servers that run\n" +
+			"with --limits relaxed, which let such executions go on. The exit code is 1 when AWS would have ended it.",
+		RunE: func(c *cobra.Command, args []string) error {
+			calls, err := a.server(c)
+			if err != nil {
+				return err
+			}
+			out, err := call[own.CheckLimitsOutput](c.Context(), calls, "mayfly", "CheckLimits", args[0], &own.CheckLimitsInput{ExecutionArn: args[0]})
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				if err := a.json(out); err != nil {
+					return err
+				}
+			} else {
+				for _, b := range out.Breaks {
+					state := "-"
+					if b.State != nil {
+						state = *b.State
+					}
+					fmt.Fprintf(a.out, "event %d  %s  %s  %s\n", b.EventId, state, b.Limit, b.Message)
+				}
+				if out.Truncated {
+					fmt.Fprintln(a.out, "and more")
+				}
+			}
+			if len(out.Breaks) > 0 {
+				return &exitError{code: 1}
+			}
+			fmt.Fprintln(a.err, "within AWS's limits")
+			return nil
+		},
+	}
+	settingFlags(c, "listen", "access-key", "secret-key")
+	return c
 }
 
 func (a *app) redrive() *cobra.Command {

@@ -36,8 +36,9 @@ func (a *app) validate() *cobra.Command {
 			var all []problem
 			for _, name := range files {
 				text, err := readInput(name)
-				if err != nil {
-					return err
+				if err != nil { // the others are looked at all the same
+					all = append(all, problem{File: name, Severity: "ERROR", Message: err.Error()})
+					continue
 				}
 				all = append(all, check(name, text)...)
 			}

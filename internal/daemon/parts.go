@@ -9,6 +9,7 @@ import (
 	"github.com/mayfly-run/mayfly/custody"
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
+	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/integration/awstask"
 	"github.com/mayfly-run/mayfly/integration/mocktask"
@@ -57,6 +58,11 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail})
 
 	cfg := gateway.Config{Store: s.store, Clock: s.clock, Log: s.log, Health: s.health}
+	limits := execution.DefaultLimits
+	if s.settings.Limits == "relaxed" {
+		limits = execution.RelaxedLimits
+		cfg.Lifted = map[string][]string{"states": {"SensitiveData", "SensitiveDataJobInput"}, "mayfly": {"Data"}}
+	}
 	if s.settings.AccessKey != "" {
 		cfg.Credentials = []identity.Credentials{{AccessKeyID: s.settings.AccessKey, SecretAccessKey: s.settings.SecretKey}}
 	}
@@ -109,7 +115,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	}
 	tasks := mocks.Integration(real)
 	if p.engine, err = engine.New(ctx, engine.Config{
-		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake,
+		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake, Limits: limits,
 		Closed: p.closed, Observe: p.observe, Calls: p.gateway,
 	}); err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)

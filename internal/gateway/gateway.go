@@ -42,6 +42,8 @@ type Config struct {
 	// MaxBody bounds the bodies of requests that are read whole; DefaultMaxBody when 0. Services whose requests carry
 	// files have bounds of their own.
 	MaxBody int64
+	// Lifted names shapes, by service, that may be longer than the API model says.
+	Lifted map[string][]string
 	// Health adds members to the answer of GET /_mayfly/health. May be nil.
 	Health func() map[string]any
 }
@@ -177,7 +179,7 @@ func (g *Gateway) invoke(ctx context.Context, c awscall.Call, m *awsapi.Model, o
 	if out, err := g.receipt(ctx, svc, c); out != nil || err != nil {
 		return out, err
 	}
-	in, err := awsproto.Normalize(m, op, c.Input)
+	in, err := awsproto.Normalize(m, op, c.Input, g.Lifted[c.Service]...)
 	if err != nil {
 		return nil, err
 	}

@@ -107,6 +107,9 @@ func (g *Gateway) maxBody(service string) int64 {
 	case "s3":
 		return max(g.MaxBody, 8<<20) // documents only: a thousand keys to delete, ten thousand parts to complete
 	}
+	if g.Lifted[service] != nil {
+		return max(g.MaxBody, 128<<20)
+	}
 	return g.MaxBody
 }
 

@@ -24,12 +24,12 @@ func unsupportedType() error {
 	return awsapi.Errorf(400, "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine")
 }
 
-// input reads an execution's input: {} when there is none.
-func input(text *string) (jsonvalue.Value, error) {
+// input reads an execution's input of at most limit bytes: {} when there is none.
+func input(text *string, limit int) (jsonvalue.Value, error) {
 	if text == nil {
 		return jsonvalue.Object(), nil
 	}
-	v, err := jsonvalue.ParseLimit([]byte(*text), asl.DefaultLimits.Payload)
+	v, err := jsonvalue.ParseLimit([]byte(*text), limit)
 	if err == nil {
 		return v, nil
 	}
@@ -91,7 +91,7 @@ func (s *Service) start(ctx context.Context, m *target, name, in, trace *string)
 		n = *name
 	}
 	var err error
-	if x.Input, err = input(in); err != nil {
+	if x.Input, err = input(in, s.cfg.Engine.Limits().Data.Payload); err != nil {
 		return x, err
 	}
 	x.Text = awsapi.Val(in)
@@ -373,7 +373,7 @@ func historyEvent(e *history.Event, withData bool, text func(jsonvalue.Value) st
 
 // SendTaskSuccess ends a task well.
 func (s *Service) SendTaskSuccess(ctx context.Context, in *api.SendTaskSuccessInput) (*api.SendTaskSuccessOutput, error) {
-	output, err := jsonvalue.ParseLimit([]byte(in.Output), asl.DefaultLimits.Payload)
+	output, err := jsonvalue.ParseLimit([]byte(in.Output), s.cfg.Engine.Limits().Data.Payload)
 	if err != nil {
 		return nil, awsapi.Errorf(400, "InvalidOutput", "Invalid Output: '%s'", asl.JacksonSentence([]byte(in.Output), err))
 	}

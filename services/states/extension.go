@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mayfly-run/mayfly/asl"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	own "github.com/mayfly-run/mayfly/internal/awsapi/mayflyapi"
@@ -23,6 +22,7 @@ func (s *Service) Extensions() *awscall.Service {
 	a := awscall.NewService("mayfly")
 	awscall.Handle(a, "RunFrom", s.RunFrom)
 	awscall.Handle(a, "RedriveExecution", s.RedriveEdited)
+	awscall.Handle(a, "CheckLimits", s.CheckLimits)
 	awscall.Handle(a, "DescribeTaskFailure", s.DescribeTaskFailure)
 	return a
 }
@@ -90,11 +90,11 @@ func (s *Service) RunFrom(ctx context.Context, in *own.RunFromInput) (*own.RunFr
 		return nil, err
 	}
 	if in.Input != nil {
-		if m.Input, err = input(in.Input); err != nil {
+		if m.Input, err = input(in.Input, s.cfg.Engine.Limits().Data.Payload); err != nil {
 			return nil, err
 		}
 	}
-	if m.Vars, err = override(m.Vars, in.Variables); err != nil {
+	if m.Vars, err = s.override(m.Vars, in.Variables); err != nil {
 		return nil, err
 	}
 	if ok, err := engine.HasState(definition, m.Block, m.State); err != nil {
@@ -129,11 +129,11 @@ func (s *Service) RunFrom(ctx context.Context, in *own.RunFromInput) (*own.RunFr
 }
 
 // override gives variables other values.
-func override(vars map[string]jsonvalue.Value, text *string) (map[string]jsonvalue.Value, error) {
+func (s *Service) override(vars map[string]jsonvalue.Value, text *string) (map[string]jsonvalue.Value, error) {
 	if text == nil {
 		return vars, nil
 	}
-	v, err := jsonvalue.ParseLimit([]byte(*text), asl.DefaultLimits.Payload)
+	v, err := jsonvalue.ParseLimit([]byte(*text), s.cfg.Engine.Limits().Data.Payload)
 	if err != nil || v.Kind() != jsonvalue.KindObject {
 		return nil, invalid("The variables are no JSON object.")
 	}

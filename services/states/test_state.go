@@ -282,7 +282,7 @@ func parsedState(b *asl.Block, name string) asl.State {
 func (t *stateTest) prepare(ctx context.Context) error {
 	v := &t.visit
 	var err error
-	if v.Input, err = input(t.in.Input); err != nil {
+	if v.Input, err = input(t.in.Input, asl.DefaultLimits.Payload); err != nil {
 		return err
 	}
 	t.vars = map[string]jsonvalue.Value{}

@@ -7,6 +7,27 @@ import (
 	"time"
 )
 
+// Break is the model's shape Break.
+type Break struct {
+	EventId int64   `json:"eventId"`
+	State   *string `json:"state,omitempty"`
+	Limit   string  `json:"limit"` // PAYLOAD, VARIABLE, VARIABLES, HISTORY, DURATION
+	Allowed int64   `json:"allowed"`
+	Found   int64   `json:"found"`
+	Message string  `json:"message"`
+}
+
+// CheckLimitsInput is the model's shape CheckLimitsInput.
+type CheckLimitsInput struct {
+	ExecutionArn string `json:"executionArn"`
+}
+
+// CheckLimitsOutput is the model's shape CheckLimitsOutput.
+type CheckLimitsOutput struct {
+	Breaks    []Break `json:"breaks"`
+	Truncated bool    `json:"truncated"`
+}
+
 // DescribeTaskFailureInput is the model's shape DescribeTaskFailureInput.
 type DescribeTaskFailureInput struct {
 	ExecutionArn string `json:"executionArn"`
