@@ -34,6 +34,7 @@ func TestRedriveExecution(t *testing.T) {
 		_, err := redrive("k")
 		wants(t, err, "ExecutionNotRedrivable", "Execution Not Redrivable: 'Execution is RUNNING and cannot be redriven'")
 		must(s.SendTaskFailure(ctx, &api.SendTaskFailureInput{TaskToken: old, Error: awsapi.Ptr("No")}))(t)
+		synctest.Wait()
 		if d := describe(); d.Status != "FAILED" || *d.RedriveStatus != "REDRIVABLE" || d.RedriveStatusReason != nil || *d.Error != "No" {
 			t.Errorf("%+v", d)
 		}
@@ -51,6 +52,7 @@ func TestRedriveExecution(t *testing.T) {
 		_, err = s.SendTaskSuccess(ctx, &api.SendTaskSuccessInput{TaskToken: old, Output: "1"})
 		wants(t, err, "TaskTimedOut", "")
 		must(s.SendTaskSuccess(ctx, &api.SendTaskSuccessInput{TaskToken: <-s.echo.tokens, Output: "2"}))(t)
+		synctest.Wait() // the token may be back before the submission is known
 		if d := describe(); d.Status != "SUCCEEDED" || *d.Output != "2" || *d.RedriveStatusReason != "Execution is SUCCEEDED and cannot be redriven" {
 			t.Errorf("%+v", d)
 		}
