@@ -13,6 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	own "github.com/mayfly-run/mayfly/internal/awsapi/mayflyapi"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/store"
 )
 
@@ -61,7 +62,7 @@ type limitCheck struct {
 const maxOpen = 365 * 24 * time.Hour
 
 func (c *limitCheck) event(e *history.Event, began time.Time) {
-	tree := e.Tree(true)
+	tree := e.Tree(true, jsonvalue.Value.String)
 	var details map[string]any
 	for name, v := range tree {
 		if strings.HasSuffix(name, "EventDetails") {
