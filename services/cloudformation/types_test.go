@@ -180,3 +180,44 @@ func TestShippedTemplates(t *testing.T) {
 		}
 	}
 }
+
+// A resource that stands there already is not taken over, though its API would answer its creation: the roll-back would delete
+// it.
+func TestWhatIsThereIsNotTaken(t *testing.T) {
+	w := realWorld(t)
+	const machine = `{"StartAt":"A","States":{"A":{"Type":"Pass","End":true}}}`
+	role := "arn:aws:iam::000000000000:role/r"
+	for _, c := range []struct {
+		service, op string
+		in          map[string]any
+		resource    string
+		look        string
+		in2         map[string]any
+	}{
+		{"s3", "CreateBucket", map[string]any{"Bucket": "mine"}, `{"Type":"AWS::S3::Bucket","Properties":{"BucketName":"mine"}}`, "HeadBucket", map[string]any{"Bucket": "mine"}},
+		{"sqs", "CreateQueue", map[string]any{"QueueName": "mine"}, `{"Type":"AWS::SQS::Queue","Properties":{"QueueName":"mine"}}`, "GetQueueUrl", map[string]any{"QueueName": "mine"}},
+		{"sns", "CreateTopic", map[string]any{"Name": "mine"}, `{"Type":"AWS::SNS::Topic","Properties":{"TopicName":"mine"}}`, "GetTopicAttributes", map[string]any{"TopicArn": "arn:aws:sns:us-east-1:000000000000:mine"}},
+		{"states", "CreateStateMachine", map[string]any{"name": "mine", "definition": machine, "roleArn": role},
+			`{"Type":"AWS::StepFunctions::StateMachine","Properties":{"StateMachineName":"mine","RoleArn":"` + role + `","Definition":` + machine + `}}`,
+			"DescribeStateMachine", map[string]any{"stateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:mine"}},
+	} {
+		if _, err := w.read(c.service, c.op, c.in); err != nil {
+			t.Fatal(err)
+		}
+		body := `{"Resources":{"R":` + c.resource + `}}`
+		id := *must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "takes-" + c.service, TemplateBody: &body}).StackId
+		w.ended(id, "ROLLBACK_COMPLETE")
+		told := ""
+		for _, e := range must[api.DescribeStackEventsOutput](w, "DescribeStackEvents", &api.DescribeStackEventsInput{StackName: id}).StackEvents {
+			if *e.ResourceStatus == "CREATE_FAILED" {
+				told = *e.ResourceStatusReason
+			}
+		}
+		if !strings.Contains(told, "already exists") {
+			t.Errorf("%s: %q", c.service, told)
+		}
+		if _, err := w.read(c.service, c.look, c.in2); err != nil {
+			t.Errorf("%s: it is gone: %v", c.service, err)
+		}
+	}
+}

@@ -33,10 +33,7 @@ var emrCluster = &Type{
 		in["Instances"] = instances(c.props["Instances"])
 		in["Configurations"] = configurations(c.props["Configurations"])
 		in["Steps"] = steps(c.props["Steps"])
-		in["Tags"] = append(c.tags(),
-			map[string]any{"Key": "aws:cloudformation:stack-name", "Value": c.StackName},
-			map[string]any{"Key": "aws:cloudformation:stack-id", "Value": c.StackID},
-			map[string]any{"Key": "aws:cloudformation:logical-id", "Value": c.Logical})
+		in["Tags"] = append(c.tags(), c.ownTags()...)
 		out, err := c.do(ctx, emr, "RunJobFlow", in)
 		if err != nil {
 			return err

@@ -30,10 +30,12 @@ var snsTopic = &Type{
 		if c.str("FifoTopic") == "true" && c.str("TopicName") == "" {
 			name = c.name("TopicName", 251) + ".fifo"
 		}
-		in := map[string]any{"Name": name, "Attributes": c.attributes(topicAttributes...)}
-		if tags := c.tags(); len(tags) > 0 {
-			in["Tags"] = tags
+		arn := fmt.Sprintf("arn:aws:sns:%s:%s:%s", c.region, c.account, name)
+		had, err := c.read(ctx, "sns", "ListTagsForResource", map[string]any{"ResourceArn": arn})
+		if err := c.fresh(arn, had["Tags"], err); err != nil {
+			return err
 		}
+		in := map[string]any{"Name": name, "Attributes": c.attributes(topicAttributes...), "Tags": append(c.tags(), c.ownTags()...)}
 		out, err := c.do(ctx, "sns", "CreateTopic", in)
 		if err != nil {
 			return err
@@ -228,10 +230,18 @@ var sqsQueue = &Type{
 		if c.str("FifoQueue") == "true" && c.str("QueueName") == "" {
 			name = c.name("QueueName", 75) + ".fifo"
 		}
-		in := map[string]any{"QueueName": name, "Attributes": c.attributes(queueAttributes...)}
-		if tags := c.tagMap(); len(tags) > 0 {
-			in["tags"] = tags
+		had, err := c.read(ctx, "sqs", "GetQueueUrl", map[string]any{"QueueName": name})
+		if err == nil {
+			had, err = c.read(ctx, "sqs", "ListQueueTags", map[string]any{"QueueUrl": had["QueueUrl"]})
 		}
+		if err := c.fresh(name, had["Tags"], err); err != nil {
+			return err
+		}
+		tags := c.tagMap()
+		for _, t := range c.ownTags() {
+			tags[text(member(t, "Key"))] = member(t, "Value")
+		}
+		in := map[string]any{"QueueName": name, "Attributes": c.attributes(queueAttributes...), "tags": tags}
 		out, err := c.do(ctx, "sqs", "CreateQueue", in)
 		if err != nil {
 			return err

@@ -94,6 +94,14 @@ func (t *Type) Check(logical string, props map[string]any) error {
 // Rules is what package stack asks of types.
 type Rules struct{}
 
+// NameOf is the property that names resources of a type.
+func (Rules) NameOf(typ string) string {
+	if t := Find(typ); t != nil {
+		return t.NameOf
+	}
+	return ""
+}
+
 // Replaces says whether one of the changed properties cannot be changed in place.
 func (Rules) Replaces(typ string, changed []string, before, after map[string]json.RawMessage) bool {
 	t := Find(typ)
@@ -329,6 +337,40 @@ func (c *call) tags() []any {
 		out = append(out, map[string]any{"Key": kv[0], "Value": kv[1]})
 	}
 	return out
+}
+
+// ownTags are the tags that tell what made a resource. AWS: CloudFormation puts them on what it makes.
+func (c *call) ownTags() []any {
+	return []any{
+		map[string]any{"Key": "aws:cloudformation:stack-name", "Value": c.StackName},
+		map[string]any{"Key": "aws:cloudformation:stack-id", "Value": c.StackID},
+		map[string]any{"Key": "aws:cloudformation:logical-id", "Value": c.Logical},
+	}
+}
+
+// fresh refuses a resource that stood there before this command, by its tags, or the error of asking for them. Some APIs
+// answer the creation of what is there with it, and a rollback would then delete what the stack has not made.
+func (c *call) fresh(id string, tags any, err error) error {
+	if err != nil {
+		return gone(err)
+	}
+	has := map[string]string{}
+	for _, t := range list(tags) {
+		has[text(member(t, "Key"))+text(member(t, "key"))] = text(member(t, "Value")) + text(member(t, "value"))
+	}
+	if m, ok := tags.(map[string]any); ok {
+		for k, v := range m {
+			has[k] = text(v)
+		}
+	}
+	if has["aws:cloudformation:stack-id"] == c.StackID && has["aws:cloudformation:logical-id"] == c.Logical {
+		return nil // this command made it, before a crash
+	}
+	return c.exists(id)
+}
+
+func (c *call) exists(id string) error {
+	return failf("Resource of type '%s' with identifier '%s' already exists.", c.Type, id)
 }
 
 func (c *call) tagMap() map[string]any {

@@ -56,11 +56,20 @@ func (c *call) freeBucket(ctx context.Context, name string) error {
 		return err
 	}
 	for _, b := range list(out["Buckets"]) {
-		if made, ok := member(b, "CreationDate").(time.Time); ok && text(member(b, "Name")) == name && !made.Before(c.At.Truncate(time.Second)) {
+		if made, ok := member(b, "CreationDate").(time.Time); ok && text(member(b, "Name")) == name && !c.before(made) {
 			return nil // this command made it, before a crash
 		}
 	}
 	return failf("%s already exists", name)
+}
+
+// before says whether something was made before this command.
+func (c *call) before(made time.Time) bool {
+	grain := time.Millisecond
+	if made.Nanosecond() == 0 { // AWS tells seconds
+		grain = time.Second
+	}
+	return made.Before(c.At.Truncate(grain))
 }
 
 // bucket makes the bucket's settings what the properties say.

@@ -3,9 +3,11 @@ package resource
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 var stateMachine = &Type{
@@ -26,6 +28,14 @@ var stateMachine = &Type{
 		}
 		if tags := c.tags(); len(tags) > 0 {
 			in["tags"] = lowerCamel(tags)
+		}
+		arn := fmt.Sprintf("arn:aws:states:%s:%s:stateMachine:%s", c.region, c.account, name)
+		had, err := c.read(ctx, "states", "DescribeStateMachine", map[string]any{"stateMachineArn": arn})
+		if gone(err) != nil {
+			return err
+		}
+		if made, ok := had["creationDate"].(time.Time); ok && c.before(made) {
+			return c.exists(arn)
 		}
 		out, err := c.do(ctx, "states", "CreateStateMachine", in)
 		if err != nil {

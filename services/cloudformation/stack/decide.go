@@ -21,6 +21,8 @@ type Types interface {
 	// Replaces says whether a change of these properties needs a new physical resource. What is not known before the
 	// update is not in after.
 	Replaces(typ string, changed []string, before, after map[string]json.RawMessage) bool
+	// NameOf is the property that names resources of a type; "" where none does.
+	NameOf(typ string) string
 }
 
 // Core decides for stacks.
@@ -952,6 +954,9 @@ func (t *turn) settle(tpl *template.Template, c *template.Context, a template.Ac
 			next.Status, next.Reason = "UPDATE_COMPLETE", ""
 		}
 		t.put(next)
+	case replaces && r.Physical != "" && t.named(a.Type, props) && !slices.Contains(changed, t.Types.NameOf(a.Type)):
+		t.say(next, "UPDATE_FAILED", fmt.Sprintf("CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename %s and update the stack again.", r.Physical))
+		return false
 	case replaces || next.Status == "CREATE_FAILED":
 		old := *r
 		old.Key, old.Leftover = fmt.Sprintf("%s#%d", r.Key, t.s.Op.Number), true
@@ -964,6 +969,13 @@ func (t *turn) settle(tpl *template.Template, c *template.Context, a template.Ac
 		t.give(next, "update", "", former.Props, false)
 	}
 	return true
+}
+
+// named says whether the properties give the resource its name.
+func (t *turn) named(typ string, props json.RawMessage) bool {
+	given := map[string]json.RawMessage{}
+	name := t.Types.NameOf(typ)
+	return name != "" && json.Unmarshal(props, &given) == nil && given[name] != nil
 }
 
 func (t *turn) failUpdate(why string) {

@@ -21,8 +21,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected stories")
 
-// types: a change of a property whose name begins with "Fixed" replaces.
+// types: a change of a property whose name begins with "Fixed" replaces; "FixedName" names.
 type types struct{}
+
+func (types) NameOf(string) string { return "FixedName" }
 
 func (types) Replaces(_ string, changed []string, _, _ map[string]json.RawMessage) bool {
 	return slices.ContainsFunc(changed, func(p string) bool { return strings.HasPrefix(p, "Fixed") })
