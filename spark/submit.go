@@ -84,21 +84,36 @@ func FilterDefaults(in map[string]string) (out map[string]string, notes []string
 	return out, notes
 }
 
-// minExecutorMB is the least that Spark accepts.
-const minExecutorMB = 450
-
 // Rewrite turns the arguments of a spark-submit that was written for YARN into ones for the target. What follows the
 // program's file is the program's own and stays as it is.
 func Rewrite(args []string, t Target) (*Submission, error) {
-	s := &Submission{DriverHeap: "1g"}
-	note := func(format string, a ...any) { s.Notes = append(s.Notes, fmt.Sprintf(format, a...)) }
-	var options [][2]string
-	var rest []string
+	options, rest, err := parseOptions(args)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) == 0 && len(options) == 0 {
+		return nil, errors.New("spark-submit was given no program")
+	}
+	r := &rewriter{t: t, s: &Submission{DriverHeap: "1g"}}
+	for _, o := range options {
+		if err := r.option(o[0], o[1]); err != nil {
+			return nil, err
+		}
+	}
+	r.limitCores()
+	if r.userDefaults {
+		r.add("--load-spark-defaults")
+	}
+	r.s.Args = append(append([]string{"--master", t.Master}, r.out...), rest...)
+	return r.s, nil
+}
+
+// parseOptions parts spark-submit's options, as pairs of name and value, from the program with its arguments.
+func parseOptions(args []string) (options [][2]string, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		name := args[i]
 		if !strings.HasPrefix(name, "-") {
-			rest = args[i:]
-			break
+			return options, args[i:], nil
 		}
 		if switches[name] {
 			options = append(options, [2]string{name, ""})
@@ -106,146 +121,168 @@ func Rewrite(args []string, t Target) (*Submission, error) {
 		}
 		name, value, joined := strings.Cut(name, "=")
 		if !withValue[name] {
-			return nil, fmt.Errorf("spark-submit does not know the option %s", args[i])
+			return nil, nil, fmt.Errorf("spark-submit does not know the option %s", args[i])
 		}
 		if !joined {
 			if i++; i >= len(args) {
-				return nil, fmt.Errorf("the option %s needs a value", name)
+				return nil, nil, fmt.Errorf("the option %s needs a value", name)
 			}
 			value = args[i]
 		}
 		options = append(options, [2]string{name, value})
 	}
+	return options, nil, nil
+}
 
-	var out []string
-	var executors, executorCores int
-	userDefaults := false
-	total := t.Workers * t.Cores
-	cores := func(what, value string) (string, error) {
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 {
-			return "", fmt.Errorf("%s is %q; it must be a number from 1", what, value)
+// rewriter is a Rewrite in the making.
+type rewriter struct {
+	t             Target
+	s             *Submission
+	out           []string // options for SparkSubmit
+	executors     int      // that were asked for
+	executorCores int
+	userDefaults  bool // the user brings a properties file
+}
+
+func (r *rewriter) note(format string, a ...any) {
+	r.s.Notes = append(r.s.Notes, fmt.Sprintf(format, a...))
+}
+
+func (r *rewriter) add(words ...string) { r.out = append(r.out, words...) }
+
+// option takes over, changes or drops one option.
+func (r *rewriter) option(name, value string) (err error) {
+	switch name {
+	case "--master":
+		if value != r.t.Master {
+			r.note("--master %s becomes %s", value, r.t.Master)
 		}
-		if n > t.Cores {
-			note("%s %d becomes %d: a worker has no more", what, n, t.Cores)
-			n = t.Cores
+		return nil
+	case "--deploy-mode":
+		if value != "client" {
+			r.note("--deploy-mode %s becomes client: the step is the driver", value)
 		}
-		executorCores = n
-		return strconv.Itoa(n), nil
-	}
-	memory := func(what, value string, least, most int) (string, error) {
-		mb, err := megabytes(value)
-		if err != nil {
-			return "", fmt.Errorf("%s is %q; it must be a size such as 1g", what, value)
-		}
-		switch {
-		case most > 0 && mb > most:
-			note("%s %s becomes %dm: there is no more", what, value, most)
-			return fmt.Sprintf("%dm", most), nil
-		case mb < least:
-			note("%s %s becomes %dm: Spark needs as much", what, value, least)
-			return fmt.Sprintf("%dm", least), nil
-		}
-		return value, nil
-	}
-	var err error
-	for _, o := range options {
-		name, value := o[0], o[1]
-		if name == "-c" {
-			name = "--conf"
-		}
-		switch name {
-		case "--master":
-			if value != t.Master {
-				note("--master %s becomes %s", value, t.Master)
+		return nil
+	case "--queue", "--principal", "--keytab", "--proxy-user", "--remote", "--supervise":
+		r.note("%s is dropped: it means nothing on this cluster", strings.TrimSpace(name+" "+value))
+		return nil
+	case "--conf", "-c":
+		return r.conf(value)
+	case "--properties-file":
+		r.userDefaults = true
+	default:
+		if key := settingOf[name]; key != "" {
+			var dropped bool
+			if value, dropped, err = r.setting(key, name, value); err != nil || dropped {
+				return err
 			}
-			continue
-		case "--deploy-mode":
-			if value != "client" {
-				note("--deploy-mode %s becomes client: the step is the driver", value)
-			}
-			continue
-		case "--queue", "--principal", "--keytab", "--proxy-user", "--remote", "--supervise":
-			note("%s is dropped: it means nothing on this cluster", strings.TrimSpace(name+" "+value))
-			continue
-		case "--num-executors":
-			if executors, err = strconv.Atoi(value); err != nil || executors < 1 {
-				return nil, fmt.Errorf("--num-executors is %q; it must be a number from 1", value)
-			}
-			continue
-		case "--executor-cores":
-			value, err = cores(name, value)
-		case "--executor-memory":
-			value, err = memory(name, value, minExecutorMB, t.MemoryMB)
-		case "--driver-memory":
-			value, err = memory(name, value, minExecutorMB, t.DriverMemoryMB)
-			s.DriverHeap = value
-		case "--driver-java-options":
-			s.JavaOptions = append(s.JavaOptions, strings.Fields(value)...)
-		case "--driver-class-path":
-			s.ClassPath = value
-		case "--driver-library-path":
-			s.LibraryPath = value
-		case "--properties-file":
-			userDefaults = true
-		case "--conf":
-			key, v, ok := strings.Cut(value, "=")
-			if !ok {
-				return nil, fmt.Errorf("--conf %s has no value", value)
-			}
-			if why := onlyOnYARN(key); why != "" {
-				if !strings.HasSuffix(why, "master") || v != t.Master {
-					note("--conf %s is dropped: it %s", key, why)
-				}
-				continue
-			}
-			switch key {
-			case "spark.executor.instances":
-				if executors, err = strconv.Atoi(v); err != nil || executors < 1 {
-					return nil, fmt.Errorf("spark.executor.instances is %q; it must be a number from 1", v)
-				}
-				continue
-			case "spark.executor.cores":
-				v, err = cores(key, v)
-			case "spark.executor.memory":
-				v, err = memory(key, v, minExecutorMB, t.MemoryMB)
-			case "spark.driver.memory":
-				v, err = memory(key, v, minExecutorMB, t.DriverMemoryMB)
-				s.DriverHeap = v
-			case "spark.driver.extraJavaOptions":
-				s.JavaOptions = append(s.JavaOptions, strings.Fields(v)...)
-			case "spark.driver.extraClassPath":
-				s.ClassPath = v
-			case "spark.driver.extraLibraryPath":
-				s.LibraryPath = v
-			}
-			value = key + "=" + v
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, name)
-		if !switches[name] {
-			out = append(out, value)
 		}
 	}
-	if executors > 0 {
-		each := executorCores
-		if each == 0 {
-			each = t.Cores
+	r.add(name)
+	if !switches[name] {
+		r.add(value)
+	}
+	return nil
+}
+
+// conf is option for --conf KEY=VALUE.
+func (r *rewriter) conf(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return fmt.Errorf("--conf %s has no value", text)
+	}
+	if why := onlyOnYARN(key); why != "" {
+		if key != "spark.master" || value != r.t.Master {
+			r.note("--conf %s is dropped: it %s", key, why)
 		}
-		n := min(executors*each, total)
-		out = append(out, "--conf", fmt.Sprintf("spark.cores.max=%d", n))
-		note("%d executors become spark.cores.max=%d of %d cores", executors, n, total)
+		return nil
 	}
-	if userDefaults {
-		out = append(out, "--load-spark-defaults")
+	value, dropped, err := r.setting(key, key, value)
+	if err != nil || dropped {
+		return err
 	}
-	if len(rest) == 0 && len(options) == 0 {
-		return nil, errors.New("spark-submit was given no program")
+	r.add("--conf", key+"="+value)
+	return nil
+}
+
+// settingOf is the setting that an option stands for, as far as setting knows it.
+var settingOf = map[string]string{
+	"--num-executors": "spark.executor.instances", "--executor-cores": "spark.executor.cores", "--executor-memory": "spark.executor.memory",
+	"--driver-memory": "spark.driver.memory", "--driver-java-options": "spark.driver.extraJavaOptions",
+	"--driver-class-path": "spark.driver.extraClassPath", "--driver-library-path": "spark.driver.extraLibraryPath",
+}
+
+// minExecutorMB is the least that Spark accepts.
+const minExecutorMB = 450
+
+// setting fits a setting into the target, and takes from it what the driver's command line needs. what is how the user
+// calls it.
+func (r *rewriter) setting(key, what, value string) (fitting string, dropped bool, err error) {
+	switch key {
+	case "spark.executor.instances":
+		if r.executors, err = strconv.Atoi(value); err != nil || r.executors < 1 {
+			return "", false, fmt.Errorf("%s is %q; it must be a number from 1", what, value)
+		}
+		return "", true, nil // limitCores says it in standalone's way
+	case "spark.executor.cores":
+		value, err = r.cores(what, value)
+	case "spark.executor.memory":
+		value, err = r.memory(what, value, r.t.MemoryMB)
+	case "spark.driver.memory":
+		value, err = r.memory(what, value, r.t.DriverMemoryMB)
+		r.s.DriverHeap = value
+	case "spark.driver.extraJavaOptions":
+		r.s.JavaOptions = append(r.s.JavaOptions, strings.Fields(value)...)
+	case "spark.driver.extraClassPath":
+		r.s.ClassPath = value
+	case "spark.driver.extraLibraryPath":
+		r.s.LibraryPath = value
 	}
-	s.Args = append(append([]string{"--master", t.Master}, out...), rest...)
-	return s, nil
+	return value, false, err
+}
+
+// cores fits an executor into a worker: one that is larger would wait for ever.
+func (r *rewriter) cores(what, value string) (string, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 {
+		return "", fmt.Errorf("%s is %q; it must be a number from 1", what, value)
+	}
+	if n > r.t.Cores {
+		r.note("%s %d becomes %d: a worker has no more", what, n, r.t.Cores)
+		n = r.t.Cores
+	}
+	r.executorCores = n
+	return strconv.Itoa(n), nil
+}
+
+// memory fits a heap between what Spark needs and what there is; most is 0 for no limit.
+func (r *rewriter) memory(what, value string, most int) (string, error) {
+	mb, err := megabytes(value)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s is %q; it must be a size such as 1g", what, value)
+	case most > 0 && mb > most:
+		r.note("%s %s becomes %dm: there is no more", what, value, most)
+		return fmt.Sprintf("%dm", most), nil
+	case mb < minExecutorMB:
+		r.note("%s %s becomes %dm: Spark needs as much", what, value, minExecutorMB)
+		return fmt.Sprintf("%dm", minExecutorMB), nil
+	}
+	return value, nil
+}
+
+// limitCores says in standalone's way how many executors were asked for.
+func (r *rewriter) limitCores() {
+	if r.executors == 0 {
+		return
+	}
+	each, total := r.executorCores, r.t.Workers*r.t.Cores
+	if each == 0 {
+		each = r.t.Cores
+	}
+	n := min(min(r.executors, total)*each, total)
+	r.add("--conf", fmt.Sprintf("spark.cores.max=%d", n))
+	r.note("%d executors become spark.cores.max=%d of %d cores", r.executors, n, total)
 }
 
 // Megabytes reads Java's sizes: 512m, 1g, 1024k, 2T; a bare number counts bytes.

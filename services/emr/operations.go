@@ -126,6 +126,9 @@ func checkRun(in *emrapi.RunJobFlowInput) error {
 	return checkConfigurations(in.Configurations)
 }
 
+// maxNodes is how many nodes a group may have: more is a mistake on one machine.
+const maxNodes = 100
+
 // groupsOf makes the nodes of a cluster, with their ids.
 func groupsOf(in *emrapi.JobFlowInstancesConfig) (groups []cluster.Group, fleets bool, err error) {
 	ways := 0
@@ -134,95 +137,117 @@ func groupsOf(in *emrapi.JobFlowInstancesConfig) (groups []cluster.Group, fleets
 			ways++
 		}
 	}
-	if ways != 1 {
-		return nil, false, validation("Please configure instances using one and only one of the following: instance groups; instance fleets; instance count, master and slave instance type.")
-	}
-	add := func(prefix, role, name, kind, market, bid string, n int64) {
-		g := cluster.Group{ID: randomID(prefix, upper, 13), Name: name, Role: role, Type: kind, Market: market, Bid: bid}
-		if g.Name == "" {
-			g.Name = map[string]string{"MASTER": "Master instance group", "CORE": "Core instance group", "TASK": "Task instance group"}[role]
-		}
-		if g.Market == "" {
-			g.Market = "ON_DEMAND"
-		}
-		for range n {
-			g.Instances = append(g.Instances, cluster.Instance{ID: randomID("ci-", upper, 13), EC2ID: randomID("i-", hex, 17), IP: "127.0.0.1"})
-		}
-		groups = append(groups, g)
-	}
-	const most = 100 // nodes of one group: more is a mistake on one machine
 	switch {
+	case ways != 1:
+		return nil, false, validation("Please configure instances using one and only one of the following: instance groups; instance fleets; instance count, master and slave instance type.")
 	case in.InstanceFleets != nil:
 		fleets = true
-		for _, f := range in.InstanceFleets {
-			n := awsapi.Val(f.TargetOnDemandCapacity) + awsapi.Val(f.TargetSpotCapacity)
-			if f.InstanceFleetType == "MASTER" && n != 1 {
-				return nil, false, validation("A master instance fleet can only have a target capacity of 1. Revise the configuration and resubmit.")
-			}
-			if n < 1 || n > most {
-				return nil, false, validation("The instance fleet %s must have a target capacity from 1 to %d.", f.InstanceFleetType, most)
-			}
-			kind := ""
-			if len(f.InstanceTypeConfigs) > 0 {
-				kind = f.InstanceTypeConfigs[0].InstanceType
-			}
-			market := "ON_DEMAND"
-			if awsapi.Val(f.TargetOnDemandCapacity) == 0 {
-				market = "SPOT"
-			}
-			add("if-", f.InstanceFleetType, awsapi.Val(f.Name), kind, market, "", n)
-		}
+		groups, err = fleetsAsked(in.InstanceFleets)
 	case in.InstanceGroups != nil:
-		for _, g := range in.InstanceGroups {
-			switch {
-			case g.InstanceCount < 1:
-				return nil, false, validation("An instance group must have at least one instance")
-			case g.InstanceRole == "MASTER" && g.InstanceCount != 1:
-				return nil, false, validation("A master instance group must specify a single instance")
-			case g.InstanceCount > most:
-				return nil, false, validation("Mayfly runs at most %d nodes of a group on one machine.", most)
-			case g.AutoScalingPolicy != nil:
-				return nil, false, validation("Mayfly does not scale clusters yet: leave out AutoScalingPolicy.")
-			}
-			add("ig-", g.InstanceRole, awsapi.Val(g.Name), g.InstanceType, awsapi.Val(g.Market), awsapi.Val(g.BidPrice), g.InstanceCount)
-		}
+		groups, err = groupsAsked(in.InstanceGroups)
 	default:
-		n := int64(1)
-		if in.InstanceCount != nil {
-			n = *in.InstanceCount
-		}
-		if n < 1 || n > most {
-			return nil, false, validation("The instance count must be from 1 to %d.", most)
-		}
-		master := awsapi.Val(in.MasterInstanceType)
-		if master == "" {
-			master = awsapi.Val(in.SlaveInstanceType)
-		}
-		if master == "" {
-			return nil, false, validation("The instance type of the master node is missing.")
-		}
-		add("ig-", "MASTER", "", master, "", "", 1)
-		if n > 1 {
-			slave := awsapi.Val(in.SlaveInstanceType)
-			if slave == "" {
-				slave = master
-			}
-			add("ig-", "CORE", "", slave, "", "", n-1)
-		}
+		groups, err = countAsked(in)
 	}
+	if err == nil {
+		err = checkGroups(groups)
+	}
+	return groups, fleets, err
+}
+
+func fleetsAsked(fleets []emrapi.InstanceFleetConfig) (groups []cluster.Group, err error) {
+	for _, f := range fleets {
+		onDemand, spot := awsapi.Val(f.TargetOnDemandCapacity), awsapi.Val(f.TargetSpotCapacity)
+		switch n := onDemand + spot; {
+		case f.InstanceFleetType == "MASTER" && n != 1:
+			return nil, validation("A master instance fleet can only have a target capacity of 1. Revise the configuration and resubmit.")
+		case n < 1 || n > maxNodes:
+			return nil, validation("The instance fleet %s must have a target capacity from 1 to %d.", f.InstanceFleetType, maxNodes)
+		}
+		g := cluster.Group{Name: awsapi.Val(f.Name), Role: f.InstanceFleetType}
+		if len(f.InstanceTypeConfigs) > 0 {
+			g.Type = f.InstanceTypeConfigs[0].InstanceType
+		}
+		if onDemand == 0 {
+			g.Market = "SPOT"
+		}
+		groups = append(groups, withNodes("if-", g, onDemand+spot))
+	}
+	return groups, nil
+}
+
+func groupsAsked(asked []emrapi.InstanceGroupConfig) (groups []cluster.Group, err error) {
+	for _, g := range asked {
+		switch {
+		case g.InstanceCount < 1:
+			return nil, validation("An instance group must have at least one instance")
+		case g.InstanceRole == "MASTER" && g.InstanceCount != 1:
+			return nil, validation("A master instance group must specify a single instance")
+		case g.InstanceCount > maxNodes:
+			return nil, validation("Mayfly runs at most %d nodes of a group on one machine.", maxNodes)
+		case g.AutoScalingPolicy != nil:
+			return nil, validation("Mayfly does not scale clusters yet: leave out AutoScalingPolicy.")
+		}
+		groups = append(groups, withNodes("ig-", cluster.Group{Name: awsapi.Val(g.Name), Role: g.InstanceRole, Type: g.InstanceType,
+			Market: awsapi.Val(g.Market), Bid: awsapi.Val(g.BidPrice)}, g.InstanceCount))
+	}
+	return groups, nil
+}
+
+// countAsked makes groups of a number of instances and their types.
+func countAsked(in *emrapi.JobFlowInstancesConfig) ([]cluster.Group, error) {
+	n := int64(1)
+	if in.InstanceCount != nil {
+		n = *in.InstanceCount
+	}
+	if n < 1 || n > maxNodes {
+		return nil, validation("The instance count must be from 1 to %d.", maxNodes)
+	}
+	master, slave := awsapi.Val(in.MasterInstanceType), awsapi.Val(in.SlaveInstanceType)
+	if master == "" {
+		master = slave
+	}
+	if slave == "" {
+		slave = master
+	}
+	if master == "" {
+		return nil, validation("The instance type of the master node is missing.")
+	}
+	groups := []cluster.Group{withNodes("ig-", cluster.Group{Role: "MASTER", Type: master}, 1)}
+	if n > 1 {
+		groups = append(groups, withNodes("ig-", cluster.Group{Role: "CORE", Type: slave}, n-1))
+	}
+	return groups, nil
+}
+
+// withNodes gives a group its id, its nodes, and what was left out.
+func withNodes(prefix string, g cluster.Group, n int64) cluster.Group {
+	g.ID = randomID(prefix, upper, 13)
+	if g.Name == "" {
+		g.Name = map[string]string{"MASTER": "Master instance group", "CORE": "Core instance group", "TASK": "Task instance group"}[g.Role]
+	}
+	if g.Market == "" {
+		g.Market = "ON_DEMAND"
+	}
+	for range n {
+		g.Instances = append(g.Instances, cluster.Instance{ID: randomID("ci-", upper, 13), EC2ID: randomID("i-", hex, 17), IP: "127.0.0.1"})
+	}
+	return g
+}
+
+func checkGroups(groups []cluster.Group) error {
 	count := map[string]int{}
 	for _, g := range groups {
 		count[g.Role]++
 	}
 	switch {
 	case count["MASTER"] != 1:
-		return nil, false, validation("A master instance group must specify a single instance")
+		return validation("A master instance group must specify a single instance")
 	case count["CORE"] > 1:
-		return nil, false, validation("Multiple core instance groups supplied, you must specify exactly one core instance group")
+		return validation("Multiple core instance groups supplied, you must specify exactly one core instance group")
 	case count["TASK"] > 0 && count["CORE"] == 0:
-		return nil, false, validation("Clusters with task nodes must also define core nodes.")
+		return validation("Clusters with task nodes must also define core nodes.")
 	}
-	return groups, fleets, nil
+	return nil
 }
 
 func checkSteps(steps []emrapi.StepConfig) error {

@@ -257,3 +257,39 @@ func TestLists(t *testing.T) {
 		t.Error("the instances of an ended cluster are not terminated")
 	}
 }
+
+// TestFleets makes a cluster of fleets: they are listed as fleets and not as groups.
+func TestFleets(t *testing.T) {
+	s := fake(t)
+	fleet := func(kind string, onDemand, spot int64) emrapi.InstanceFleetConfig {
+		return emrapi.InstanceFleetConfig{InstanceFleetType: kind, TargetOnDemandCapacity: &onDemand, TargetSpotCapacity: &spot,
+			InstanceTypeConfigs: []emrapi.InstanceTypeConfig{{InstanceType: "m5.xlarge"}}}
+	}
+	of := func(fleets ...emrapi.InstanceFleetConfig) func(*emrapi.RunJobFlowInput) {
+		return func(in *emrapi.RunJobFlowInput) {
+			in.Instances.InstanceGroups, in.Instances.InstanceFleets = nil, fleets
+		}
+	}
+	for want, fleets := range map[string][]emrapi.InstanceFleetConfig{
+		"A master instance fleet can only have a target capacity of 1. Revise the configuration and resubmit.": {fleet("MASTER", 2, 0)},
+		"The instance fleet CORE must have a target capacity from 1 to 100.":                                   {fleet("MASTER", 1, 0), fleet("CORE", 60, 41)},
+		"A master instance group must specify a single instance":                                               {fleet("CORE", 1, 0)},
+	} {
+		in := &emrapi.RunJobFlowInput{Name: "n", ReleaseLabel: awsapi.Ptr("emr-7.10.0"), ServiceRole: awsapi.Ptr("r"), Instances: &emrapi.JobFlowInstancesConfig{InstanceFleets: fleets}}
+		s.refused("RunJobFlow", in, "ValidationException: "+want)
+	}
+	id := s.run("fleets", 1, of(fleet("MASTER", 1, 0), fleet("CORE", 0, 2)))
+	if c := s.untilState(id, "WAITING"); *c.InstanceCollectionType != "INSTANCE_FLEET" {
+		t.Errorf("%s", *c.InstanceCollectionType)
+	}
+	fleets := call[emrapi.ListInstanceFleetsOutput](s, "elasticmapreduce", "ListInstanceFleets", &emrapi.ListInstanceFleetsInput{ClusterId: id}).InstanceFleets
+	if len(fleets) != 2 || *fleets[1].ProvisionedSpotCapacity != 2 || *fleets[1].Status.State != "RUNNING" {
+		t.Errorf("%+v", fleets)
+	}
+	s.refused("ListInstanceGroups", &emrapi.ListInstanceGroupsInput{ClusterId: id}, "InvalidRequestException: Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance fleets. The ListInstanceGroups request does not support clusters that use instance fleets. Use the ListInstanceFleets request instead.")
+	nodes := call[emrapi.ListInstancesOutput](s, "elasticmapreduce", "ListInstances", &emrapi.ListInstancesInput{ClusterId: id, InstanceFleetType: awsapi.Ptr("CORE")}).Instances
+	if len(nodes) != 2 || *nodes[0].InstanceFleetId != *fleets[1].Id || nodes[0].InstanceGroupId != nil || *nodes[0].Market != "SPOT" {
+		t.Errorf("%+v", nodes)
+	}
+	s.terminate(id)
+}
