@@ -28,7 +28,7 @@ def call(operation, **parameters):
 
 
 states = {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "C"}, "C": {"Type": "Pass", "End": True}}
-machine = call("CreateStateMachine", name=f"latency-{time.time():.0f}", definition=json.dumps({"StartAt": "A", "States": states}),
+machine = call("CreateStateMachine", name=f"latency-{time.time_ns()}", definition=json.dumps({"StartAt": "A", "States": states}),
                roleArn=f"arn:aws:iam::{account}:role/r")["stateMachineArn"]
 took = []
 for n in range(runs):

@@ -17,7 +17,17 @@ CASES="--jobs 4 --max-seconds 5 --timeout 15 --create-roles --kind execution,tes
 OUT=.tools/side-by-side
 mkdir -p "$OUT"
 pid=
-end() { [ -z "$pid" ] || kill "$pid" 2>/dev/null || true; [ -z "$pid" ] || wait "$pid" 2>/dev/null || true; pid=; }
+end() { # LocalStack may not end by itself
+	[ -n "$pid" ] || return 0
+	kill "$pid" 2>/dev/null || true
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.25
+	done
+	kill -9 "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+	pid=
+}
 trap end EXIT
 trap 'exit 1' INT TERM
 
