@@ -95,3 +95,11 @@ func TestLiveRedrawsInPlace(t *testing.T) {
 		t.Errorf("the second frame begins with %q, want %q", b.String()[:8], want)
 	}
 }
+
+func TestStopCommand(t *testing.T) {
+	for dir, want := range map[string]string{".mayfly": "bin/mayfly stop", "/tmp/d": "bin/mayfly stop --data-dir /tmp/d"} {
+		if got := stopCommand("bin/mayfly", dir); got != want {
+			t.Errorf("%s: %q, want %q", dir, got, want)
+		}
+	}
+}

@@ -315,8 +315,16 @@ func (a *app) summary(s *launch.Summary, h daemon.Health, started bool) {
 		fmt.Fprintf(a.out, "  aws s3 cp %s -\n", s.Manifest)
 	}
 	if started {
-		fmt.Fprintf(a.out, "\nThe server runs on (process %d, log %s); mayfly stop ends it.\n", h.PID, near(filepath.Join(h.DataDir, "server.log")))
+		fmt.Fprintf(a.out, "\nThe server runs on (process %d, log %s); %s ends it.\n", h.PID, near(filepath.Join(h.DataDir, "server.log")), stopCommand(os.Args[0], near(h.DataDir)))
 	}
+}
+
+// stopCommand is what ends the server of a data directory, for a person who calls this program by name.
+func stopCommand(name, dir string) string {
+	if dir == ".mayfly" {
+		return name + " stop"
+	}
+	return name + " stop --data-dir " + dir
 }
 
 // near is a path as one would write it here: relative to the folder that one is in, when it lies below.
