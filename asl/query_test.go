@@ -125,6 +125,8 @@ func TestJSONataLeaving(t *testing.T) {
 			`' specified for the field 'Output' threw an error during evaluation: Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive. Depth=101 max=100`},
 		{`{"Type":"Pass","End":true,"Output":"{% ($f := function($x){ $f($x+1) }; $f(1)) %}"}`, `1`, `States.QueryEvaluationError@Output ` + begin +
 			`The JSONata expression '($f := function($x){ $f($x+1) }; $f(1))' specified for the field 'Output' threw an error during evaluation: Expression evaluation timeout: Check for infinite loop`},
+		{`{"Type":"Pass","End":true,"Output":"{% [1..900000] ~> $count() %}"}`, `1`, `States.QueryEvaluationError@Output ` + begin +
+			`The JSONata expression '[1..900000] ~> $count()' specified for the field 'Output' threw an error during evaluation: Expression evaluation memory limit exceeded: Check for excessive memory usage`},
 		{`{"Type":"Pass","End":true,"Output":"{% $pad('', 200000) & $pad('', 200000) %}"}`, `1`, `States.DataLimitExceeded@- The state/task 'S' returned a result with a size exceeding the maximum number of bytes service limit.`},
 	} {
 		v := visitOf(t, c.state, c.input)

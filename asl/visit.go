@@ -22,8 +22,8 @@ type Limits struct {
 }
 
 // DefaultLimits are AWS's. An expression may be 100 levels deep: as deep as AWS takes sums, brackets, parentheses, chains
-// of ~> and recursion.
-var DefaultLimits = Limits{Payload: 262144, Variable: 262144, Variables: 10 << 20, IntrinsicString: 10000, Expression: jsonata.Limits{Depth: 100}}
+// of ~> and recursion; and it takes [1..873782], and no number more.
+var DefaultLimits = Limits{Payload: 262144, Variable: 262144, Variables: 10 << 20, IntrinsicString: 10000, Expression: jsonata.Limits{Depth: 100, Value: 6_990_256}}
 
 // Visit is one visit of a state in either query language: what its expressions see. Make one per state entered, and change Context or Random
 // as the visit goes on (a retry counts up, a task gets its token).

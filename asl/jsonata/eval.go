@@ -64,6 +64,20 @@ func (e *evaluator) grow(n int) {
 	}
 }
 
+// fits refuses a value that is larger than one may be.
+func (e *evaluator) fits(v value) {
+	size := 0
+	switch v := v.(type) {
+	case string:
+		size = len(v)
+	case *array:
+		size = 8 * len(v.items) // those of the input that nobody has looked at do not count
+	}
+	if most := e.env.Limits.Value; most > 0 && size > most {
+		fail("D2016", float64(most))
+	}
+}
+
 // containerBytes is what an array or object costs. It also bounds how deep values can nest, as functions recurse into them.
 const containerBytes = 256
 
@@ -86,6 +100,7 @@ func (e *evaluator) eval(n *node, input value, env *frame) value {
 		result = e.group(n.group, result, env)
 	}
 	e.depth--
+	e.fits(result)
 	if s, ok := result.(*array); ok && s.sequence && !s.tuples {
 		if n.keepArray {
 			s.keepSingleton = true

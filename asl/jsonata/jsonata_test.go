@@ -57,6 +57,25 @@ func TestCases(t *testing.T) {
 	}
 }
 
+// TestValueLimit tables how large one value may be, with AWS's bound.
+func TestValueLimit(t *testing.T) {
+	for expr, ok := range map[string]bool{
+		"$count([1..873782])": true, "$count([1..873783])": false, "$sum([1..900000])": false,
+		"$count($range(1, 360145, 1))": true, "$count($range(1, 360146, 1))": false,
+		"$length($reduce([1..22], function($s, $i){$s & $s}, 'x'))": true, "$length($reduce([1..24], function($s, $i){$s & $s}, 'x'))": false,
+	} {
+		p, err := Compile(expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Eval(jsonvalue.Value{}, nil, Env{StepFunctions: true, Limits: Limits{Value: 6_990_256}})
+		var e *Error
+		if errors.As(err, &e) && e.Code != "D2016" || (err == nil) != ok {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+}
+
 func TestBudgets(t *testing.T) {
 	for _, c := range []struct{ expr, code string }{
 		{"($f := function($n){$f($n)}; $f(1))", "D1012"},

@@ -30,6 +30,7 @@ type Limits struct {
 	Steps int64 // expressions evaluated, and the work of functions in like units
 	Depth int   // expressions inside one another, also through calls
 	Bytes int64 // of text and elements made, in all
+	Value int   // bytes of one text or array that is made, elements counting 8; 0: no limit but Bytes
 }
 
 // DefaultLimits is about a second of work.

@@ -45,14 +45,17 @@ func partition(c *call) value {
 	return result
 }
 
+// maxRange is how many numbers $range gives. AWS: one more is too much memory.
+const maxRange = 360_145
+
 func numberRange(c *call) value {
 	from, to, by := math.Floor(c.num(0)), math.Floor(c.num(1)), math.Floor(c.num(2))
 	if by == 0 {
 		throw(&Error{Code: "T0410", Token: "range", Value: c.arg(2), Index: 3})
 	}
 	result := newSequence() // AWS: of one element it is that element (recorded: intrinsic_functions test_array_range)
-	if size := math.Floor((to-from)/by) + 1; size > 1e7 || size != size {
-		fail("D2014", size)
+	if size := math.Floor((to-from)/by) + 1; size > maxRange || size != size {
+		fail("D2016", maxRange*8.0)
 	} else if size > 0 {
 		c.room(int(size))
 		for i := range int(size) {
