@@ -62,8 +62,7 @@ func BenchmarkThreePass(b *testing.B) {
 	}
 }
 
-// BenchmarkMapRun runs distributed Maps of 20,000 items with children of one Pass state, on the disk; a million items
-// take fifty times as long (docs/engine-benchmarks says how to measure that).
+// BenchmarkMapRun runs distributed Maps of 20,000 items with children of one Pass state, on the disk.
 func BenchmarkMapRun(b *testing.B) {
 	const items = 20_000
 	for _, child := range []string{"EXPRESS", "STANDARD"} {
