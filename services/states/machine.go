@@ -15,6 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	api "github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/store"
 )
 
@@ -277,6 +278,9 @@ func missingMachine(err error) bool { return awscall.Code(err) == "StateMachineD
 // machineOf reads the state machine that an ARN without version or alias names.
 func (s *Service) machineOf(ctx context.Context, text string) (machine, resource, int64, error) {
 	r, err := parse(text, machineKind)
+	if err == nil {
+		err = r.unlabelled()
+	}
 	if err != nil {
 		return machine{}, r, 0, err
 	}
@@ -361,7 +365,11 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 
 // DescribeStateMachine tells all of a state machine, or of one of its versions; of an alias, what its first route leads to.
 func (s *Service) DescribeStateMachine(ctx context.Context, in *api.DescribeStateMachineInput) (*api.DescribeStateMachineOutput, error) {
-	m, err := s.find(ctx, in.StateMachineArn, "")
+	of, label, err := labelled(in.StateMachineArn)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.find(ctx, of, "")
 	if err != nil {
 		return nil, err
 	}
@@ -374,10 +382,58 @@ func (s *Service) DescribeStateMachine(ctx context.Context, in *api.DescribeStat
 	if v := m.version; v != nil {
 		out.StateMachineArn, out.CreationDate, out.Description = v.arn(), v.Created, optional(v.Description)
 	}
+	if label != "" { // AWS: the definition of a labelled ARN is that of the Map's children
+		definition, err := jsonvalue.Parse([]byte(m.Definition))
+		if err != nil {
+			return nil, fmt.Errorf("read the definition of %s: %w", m.ARN, err)
+		}
+		p, ok := processor(definition, label)
+		if !ok {
+			return nil, awsapi.Errorf(400, "StateMachineDoesNotExist", "State Machine Does Not Exist: '%s'", in.StateMachineArn)
+		}
+		out.StateMachineArn, out.Label, out.Definition, out.VariableReferences = in.StateMachineArn, &label, p.String(), variables(p.String())
+		return out, nil // AWS: METADATA_ONLY does not apply
+	}
 	if awsapi.Val(in.IncludedData) == "METADATA_ONLY" {
 		out.Definition, out.VariableReferences = "{}", nil
 	}
 	return out, nil
+}
+
+// labelled takes the label of a distributed Map off a state machine's ARN; "" when it has none.
+func labelled(text string) (of, label string, err error) {
+	r, err := parse(text, machineKind)
+	if err != nil || len(r.names) > 1 {
+		return text, "", err
+	}
+	if _, label, ok := r.label(); ok {
+		return strings.TrimSuffix(text, "/"+label), label, nil
+	}
+	return text, "", nil
+}
+
+// processor finds the definition of the children of the Map with this label.
+func processor(block jsonvalue.Value, label string) (jsonvalue.Value, bool) {
+	for _, st := range block.Member("States").Members() {
+		var inner []jsonvalue.Value
+		for _, field := range []string{"ItemProcessor", "Iterator"} {
+			if p, ok := st.Get(field); ok {
+				if st.Member("Label").Str() == label {
+					return p, true
+				}
+				inner = append(inner, p)
+			}
+		}
+		for b := range st.Member("Branches").Elements() {
+			inner = append(inner, b)
+		}
+		for _, b := range inner {
+			if p, ok := processor(b, label); ok {
+				return p, true
+			}
+		}
+	}
+	return jsonvalue.Value{}, false
 }
 
 // DescribeStateMachineForExecution tells of the definition that an execution runs, which may be older than the machine's.
@@ -433,6 +489,9 @@ func (s *Service) ListStateMachines(ctx context.Context, in *api.ListStateMachin
 func (s *Service) DeleteStateMachine(ctx context.Context, in *api.DeleteStateMachineInput) (*api.DeleteStateMachineOutput, error) {
 	out := &api.DeleteStateMachineOutput{}
 	r, err := parse(in.StateMachineArn, machineKind)
+	if err == nil {
+		err = r.unlabelled()
+	}
 	if err != nil {
 		return nil, err
 	}

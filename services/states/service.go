@@ -169,6 +169,19 @@ func parse(text string, kinds ...string) (resource, error) {
 	return r, invalidARN("Resource type not valid in this context: %s", r.kind)
 }
 
+// label takes the label of a distributed Map off the name: "name/label".
+func (r resource) label() (machine, label string, ok bool) { return strings.Cut(r.names[0], "/") }
+
+// unlabelled refuses ARNs with a label. AWS: the reason is API_DOES_NOT_SUPPORT_LABELED_ARNS (API model).
+func (r resource) unlabelled() error {
+	if _, _, ok := r.label(); ok && r.kind == machineKind {
+		e := awsapi.Errorf(400, "ValidationException", "This operation does not support ARNs with the label of a Map state: '%s'", r.arn)
+		e.Fields = map[string]any{"reason": "API_DOES_NOT_SUPPORT_LABELED_ARNS"}
+		return e
+	}
+	return nil
+}
+
 // key is the row of a state machine or an activity.
 func (r resource) key() store.Key {
 	return store.Key{Account: r.account, Region: r.region, Service: service, Kind: r.kind, ID: r.names[0]}

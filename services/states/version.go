@@ -94,6 +94,9 @@ func (t *target) versionARN() string {
 // find reads what an ARN stands for. An alias leads to one of its versions, by the seed.
 func (s *Service) find(ctx context.Context, text, seed string) (t target, err error) {
 	r, err := parse(text, machineKind)
+	if err == nil {
+		err = r.unlabelled()
+	}
 	if err != nil {
 		return t, err
 	}

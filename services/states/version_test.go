@@ -257,3 +257,47 @@ func TestEncryptionConfiguration(t *testing.T) {
 		fails(t, err, "ActivityAlreadyExists", "activity:a")
 	})
 }
+
+// The ARN of a state machine may have the label of a distributed Map: DescribeStateMachine tells of its children.
+func TestLabelledARN(t *testing.T) {
+	const inner = `{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},"StartAt":"A","States":{"A":{"Type":"Pass","End":true}}}`
+	const outer = `{"StartAt":"P","States":{"P":{"Type":"Parallel","Branches":[{"StartAt":"M","States":{"M":{"Type":"Map","Label":"L","ItemProcessor":` + inner + `,"End":true}}}],"End":true}}}`
+	test(t, func(t *testing.T, s *server) {
+		arn := s.create(t, "m", outer, "STANDARD")
+		d := must(s.DescribeStateMachine(t.Context(), &api.DescribeStateMachineInput{StateMachineArn: arn + "/L", IncludedData: awsapi.Ptr("METADATA_ONLY")}))(t)
+		if awsapi.Val(d.Label) != "L" || d.StateMachineArn != arn+"/L" || d.Definition != inner {
+			t.Errorf("%+v", d)
+		}
+		_, err := s.DescribeStateMachine(t.Context(), &api.DescribeStateMachineInput{StateMachineArn: arn + "/N"})
+		fails(t, err, "StateMachineDoesNotExist", arn+"/N")
+		_, err = s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: arn + "/L"})
+		fails(t, err, "ValidationException", arn+"/L")
+		_, err = s.DeleteStateMachine(t.Context(), &api.DeleteStateMachineInput{StateMachineArn: arn + "/L"})
+		fails(t, err, "ValidationException", arn+"/L")
+		_, err = s.UpdateStateMachine(t.Context(), &api.UpdateStateMachineInput{StateMachineArn: arn + "/L", RoleArn: awsapi.Ptr(role)})
+		fails(t, err, "ValidationException", arn+"/L")
+	})
+}
+
+// ValidateStateMachineDefinition cuts its list, and tells warnings only when they are asked for.
+func TestValidateDefinition(t *testing.T) {
+	const bad = `{"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"a.$":"$.x"},"Next":"B","x":1},"C":{"Type":"Nothing"}}}`
+	test(t, func(t *testing.T, s *server) {
+		validate := func(max *int64, severity *string) *api.ValidateStateMachineDefinitionOutput {
+			return must(s.ValidateStateMachineDefinition(t.Context(), &api.ValidateStateMachineDefinitionInput{Definition: bad, MaxResults: max, Severity: severity}))(t)
+		}
+		all := validate(nil, nil)
+		if all.Result != "FAIL" || len(all.Diagnostics) < 2 || *all.Truncated {
+			t.Errorf("%+v", all)
+		}
+		if zero := validate(awsapi.Ptr[int64](0), nil); len(zero.Diagnostics) != len(all.Diagnostics) {
+			t.Errorf("0 is %d diagnostics", len(zero.Diagnostics))
+		}
+		if one := validate(awsapi.Ptr[int64](1), nil); len(one.Diagnostics) != 1 || !*one.Truncated || one.Result != "FAIL" {
+			t.Errorf("%+v", one)
+		}
+		if more := validate(nil, awsapi.Ptr("WARNING")); len(more.Diagnostics) <= len(all.Diagnostics) {
+			t.Errorf("%d diagnostics with warnings, %d without", len(more.Diagnostics), len(all.Diagnostics))
+		}
+	})
+}
