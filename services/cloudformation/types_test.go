@@ -200,12 +200,14 @@ func TestWhatIsThereIsNotTaken(t *testing.T) {
 		{"states", "CreateStateMachine", map[string]any{"name": "mine", "definition": machine, "roleArn": role},
 			`{"Type":"AWS::StepFunctions::StateMachine","Properties":{"StateMachineName":"mine","RoleArn":"` + role + `","Definition":` + machine + `}}`,
 			"DescribeStateMachine", map[string]any{"stateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:mine"}},
+		{"states", "CreateActivity", map[string]any{"name": "mine"}, `{"Type":"AWS::StepFunctions::Activity","Properties":{"Name":"mine"}}`,
+			"DescribeActivity", map[string]any{"activityArn": "arn:aws:states:us-east-1:000000000000:activity:mine"}},
 	} {
 		if _, err := w.read(c.service, c.op, c.in); err != nil {
 			t.Fatal(err)
 		}
 		body := `{"Resources":{"R":` + c.resource + `}}`
-		id := *must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "takes-" + c.service, TemplateBody: &body}).StackId
+		id := *must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "takes-" + c.op, TemplateBody: &body}).StackId
 		w.ended(id, "ROLLBACK_COMPLETE")
 		told := ""
 		for _, e := range must[api.DescribeStackEventsOutput](w, "DescribeStackEvents", &api.DescribeStackEventsInput{StackName: id}).StackEvents {
@@ -214,10 +216,10 @@ func TestWhatIsThereIsNotTaken(t *testing.T) {
 			}
 		}
 		if !strings.Contains(told, "already exists") {
-			t.Errorf("%s: %q", c.service, told)
+			t.Errorf("%s: %q", c.op, told)
 		}
 		if _, err := w.read(c.service, c.look, c.in2); err != nil {
-			t.Errorf("%s: it is gone: %v", c.service, err)
+			t.Errorf("%s: it is gone: %v", c.op, err)
 		}
 	}
 }

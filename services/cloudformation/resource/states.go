@@ -29,13 +29,8 @@ var stateMachine = &Type{
 		if tags := c.tags(); len(tags) > 0 {
 			in["tags"] = lowerCamel(tags)
 		}
-		arn := fmt.Sprintf("arn:aws:states:%s:%s:stateMachine:%s", c.region, c.account, name)
-		had, err := c.read(ctx, "states", "DescribeStateMachine", map[string]any{"stateMachineArn": arn})
-		if gone(err) != nil {
+		if err := c.unmade(ctx, "DescribeStateMachine", "stateMachineArn", "stateMachine:"+name); err != nil {
 			return err
-		}
-		if made, ok := had["creationDate"].(time.Time); ok && c.before(made) {
-			return c.exists(arn)
 		}
 		out, err := c.do(ctx, "states", "CreateStateMachine", in)
 		if err != nil {
@@ -74,6 +69,20 @@ var stateMachine = &Type{
 		_, err := c.do(ctx, "states", "DeleteStateMachine", map[string]any{"stateMachineArn": c.physical})
 		return gone(err)
 	},
+}
+
+// unmade refuses a machine or an activity that stood there before this command, as fresh does by tags: here AWS takes none of
+// its own.
+func (c *call) unmade(ctx context.Context, describe, member, id string) error {
+	arn := fmt.Sprintf("arn:aws:states:%s:%s:%s", c.region, c.account, id)
+	had, err := c.read(ctx, "states", describe, map[string]any{member: arn})
+	if gone(err) != nil {
+		return err
+	}
+	if made, ok := had["creationDate"].(time.Time); ok && c.before(made) {
+		return c.exists(arn)
+	}
+	return nil
 }
 
 // machine is what creating and updating a state machine have in common.
@@ -189,6 +198,9 @@ var activity = &Type{
 		in := map[string]any{"name": c.props["Name"]}
 		if tags := c.tags(); len(tags) > 0 {
 			in["tags"] = lowerCamel(tags)
+		}
+		if err := c.unmade(ctx, "DescribeActivity", "activityArn", "activity:"+c.str("Name")); err != nil {
+			return err
 		}
 		out, err := c.do(ctx, "states", "CreateActivity", in)
 		if err != nil {
