@@ -179,8 +179,8 @@ func setupPython(ctx context.Context, in *Installation, o Options, progress func
 	cmd := exec.CommandContext(ctx, in.Python, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check",
 		"--no-input", "--progress-bar", "off", "-r", list)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	var all bytes.Buffer
-	cmd.Stderr = &all
+	var said, complained bytes.Buffer
+	cmd.Stderr = &complained
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -189,7 +189,7 @@ func setupPython(ctx context.Context, in *Installation, o Options, progress func
 		return err
 	}
 	at := 0.02
-	lines := bufio.NewScanner(io.TeeReader(out, &all))
+	lines := bufio.NewScanner(io.TeeReader(out, &said))
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
 		switch {
@@ -207,11 +207,16 @@ func setupPython(ctx context.Context, in *Installation, o Options, progress func
 			progress(at, "installing the Python packages")
 		}
 	}
+	_, _ = io.Copy(&said, out) // behind a line that was too long: pip must not wait for us
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("pip could not install the Python packages (%w): %s", err, lastLine(all.Bytes()))
+		why := lastLine(complained.Bytes())
+		if why == "" {
+			why = lastLine(said.Bytes())
+		}
+		return fmt.Errorf("pip could not install the Python packages (%w): %s", err, why)
 	}
 	return in.findHome(ctx)
 }
