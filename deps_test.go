@@ -75,7 +75,7 @@ var arrows = map[string][]string{
 var plumbing = []string{"internal/clock", "internal/identity"}
 
 // pure packages have no I/O, no clock and no goroutine: their results depend on their arguments alone.
-var pure = []string{"asl", "asl/jsonpath", "asl/intrinsic", "history", "execution", "internal/jsonvalue",
+var pure = []string{"asl", "asl/jsonpath", "asl/jsonata", "asl/intrinsic", "history", "execution", "internal/jsonvalue",
 	"services/cloudformation/template", "services/cloudformation/stack"}
 
 type source struct {

@@ -383,11 +383,16 @@ func (v *Visit) assign(t *Template, input jsonvalue.Value) ([]Assignment, *Failu
 	for name, value := range values.Members() {
 		total += value.Size()
 		if tooLarge(value, v.Limits.Variable) || v.Limits.Variable > 0 && total > v.Limits.Variable {
-			return nil, &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' assigned variables with a size exceeding the maximum number of bytes service limit."}
+			return nil, TooManyVariables(v.State)
 		}
 		list = append(list, Assignment{name, value})
 	}
 	return list, nil
+}
+
+// TooManyVariables is the failure of a state that assigns more than the limits of variables allow.
+func TooManyVariables(s State) *Failure {
+	return &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + s.Base().Name + "' assigned variables with a size exceeding the maximum number of bytes service limit."}
 }
 
 // Finish takes the result of a Task, Parallel or Map through ResultSelector, Assign, ResultPath and OutputPath, or through

@@ -270,11 +270,35 @@ func (t *turn) waited(a Addr) {
 }
 
 func (t *turn) leaveOrFail(a Addr, exit asl.Exit, fail *asl.Failure) {
+	if fail == nil {
+		fail = t.overfull(a, exit)
+	}
 	if fail != nil {
 		t.fail(a, *fail, "")
 		return
 	}
 	t.leave(a, exit)
+}
+
+// overfull is the failure of an exit with which the variables of the execution would exceed their limit.
+func (t *turn) overfull(a Addr, exit asl.Exit) *asl.Failure {
+	limit, total := t.c.Limits.Data.Variables, 0
+	if limit == 0 || len(exit.Assign) == 0 {
+		return nil
+	}
+	for _, f := range t.s.Frames {
+		for _, v := range f.Vars {
+			total += v.Size()
+		}
+	}
+	f := t.s.Frames[a]
+	for _, x := range exit.Assign {
+		total += x.Value.Size() - f.Vars[x.Name].Size()
+	}
+	if total <= limit {
+		return nil
+	}
+	return asl.TooManyVariables(t.state(f, f.State))
 }
 
 // leave exits the frame's state; a block that ends hands its output to who waits for it.

@@ -35,6 +35,9 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 		if c := matchCatcher(w.Catch, f, also); c != nil {
 			t.drop(a)
 			exit, worse := t.visit(a, fr).Caught(c, f)
+			if worse == nil {
+				worse = t.overfull(a, exit)
+			}
 			if worse != nil {
 				f = t.evaluated(a, *worse)
 				if f.Error == asl.ErrRuntime {
