@@ -195,7 +195,7 @@ func arnOf(k store.Key) string {
 // checkName refuses names that AWS does not take.
 func checkName(name string) error {
 	for _, c := range name {
-		if c <= 0x20 || c >= 0x7f && c <= 0x9f || strings.ContainsRune("<>{}[]?*\"#%\\^|~`$&,;:/", c) {
+		if c <= 0x20 || c >= 0x7f && c <= 0x9f || c == 0xfffe || c == 0xffff || c == 0x10ffff || strings.ContainsRune("<>{}[]?*\"#%\\^|~`$&,;:/", c) {
 			return awsapi.Errorf(400, "InvalidName", "Invalid Name: '%s'", name)
 		}
 	}

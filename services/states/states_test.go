@@ -143,6 +143,8 @@ func TestMachines(t *testing.T) {
 		wants(t, err, "StateMachineAlreadyExists", "State Machine Already Exists: '"+m+"'")
 		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "a b", Definition: pass, RoleArn: role})
 		wants(t, err, "InvalidName", "Invalid Name: 'a b'")
+		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "a\uffff", Definition: pass, RoleArn: role})
+		wants(t, err, "InvalidName", "Invalid Name: 'a\uffff'")
 		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "x", Definition: `{"StartAt":"A"}`, RoleArn: role})
 		wants(t, err, "InvalidDefinition", "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: These fields are required: [States] at /'")
 		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "x", Definition: pass, RoleArn: role, LoggingConfiguration: &api.LoggingConfiguration{Level: awsapi.Ptr("ALL")}})
