@@ -306,7 +306,7 @@ func (m *mapRuns) finish(ctx context.Context, run string, c maprun.Finish) (*map
 	var r maprun.Run
 	err := m.es.View(ctx, runID(run), func(s *maprun.Run) {
 		r = *s
-		r.Open, r.Lost, r.Again, r.Sizes, r.Final = nil, nil, nil, nil, nil
+		r.Open, r.Lost, r.Again, r.Sizes, r.Final, r.Redone = nil, nil, nil, nil, nil, nil
 	})
 	if err != nil {
 		return nil, err
@@ -470,7 +470,7 @@ func (m *mapRuns) records(ctx context.Context, r *maprun.Run) iter.Seq2[mapdata.
 }
 
 func result(s *maprun.Spec, d maprun.Done) mapdata.Result {
-	x := child(s, d.N)
+	x := child(s, d.N, d.Redrives)
 	out := mapdata.Result{ExecutionARN: x.ARN, Name: x.Name, StateMachineARN: x.MachineARN, Input: d.Input, Status: string(d.Status), Output: d.Output,
 		StartDate: date(d.Started), StopDate: date(d.Stopped), RedriveCount: int(d.Redrives)}
 	if d.Failure != nil {

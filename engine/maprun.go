@@ -46,7 +46,7 @@ type mapRuns struct {
 
 	mu      sync.Mutex
 	reports map[string]*report         // by map run
-	awaited map[string]chan error      // Express children that a Launch waits for, by ARN: their report is durable
+	awaited map[string][]chan error    // Express children that a Launch waits for, by ARN: their report is durable
 	streams map[string]*items          // by map run
 	open    map[string]bool            // found open at the start
 	running map[string]map[string]bool // open runs, by account and Region
@@ -60,7 +60,7 @@ type report struct {
 }
 
 func newMapRuns(e *Engine) *mapRuns {
-	m := &mapRuns{e: e, reports: map[string]*report{}, awaited: map[string]chan error{}, streams: map[string]*items{}, open: map[string]bool{}, running: map[string]map[string]bool{}}
+	m := &mapRuns{e: e, reports: map[string]*report{}, awaited: map[string][]chan error{}, streams: map[string]*items{}, open: map[string]bool{}, running: map[string]map[string]bool{}}
 	m.es = durable.Register(e.cfg.Loop, durable.Kind[maprun.Run, maprun.Input, maprun.Fact, maprun.Command]{
 		Name:      MapRunKind,
 		Core:      runCore{},
@@ -300,7 +300,7 @@ func (m *mapRuns) tell(ctx context.Context, run string, in maprun.Input) error {
 func (m *mapRuns) view(ctx context.Context, run string) (r maprun.Run, err error) {
 	err = m.es.View(ctx, runID(run), func(s *maprun.Run) {
 		r = *s
-		r.Open, r.Lost, r.Again, r.Sizes, r.Final = nil, nil, nil, nil, nil
+		r.Open, r.Lost, r.Again, r.Sizes, r.Final, r.Redone = nil, nil, nil, nil, nil, nil
 	})
 	return r, err
 }
@@ -316,19 +316,21 @@ func (m *mapRuns) openOf(ctx context.Context, run string, first int64, numbers [
 				open[first+n] = true
 			}
 		}
-		r.Open, r.Lost, r.Again, r.Sizes, r.Final = nil, nil, nil, nil, nil
+		r.Open, r.Lost, r.Again, r.Sizes, r.Final, r.Redone = nil, nil, nil, nil, nil, nil
 	})
 	return open, r, err
 }
 
-// child is the identity of a child by its number: names follow from the run, so that none is made twice.
-func child(s *maprun.Spec, n int64) execution.Identity {
+// child is the identity of a child by its number: names follow from the run, so that none is made twice. An Express one
+// that a redrive of the run starts again is another execution of that name.
+func child(s *maprun.Spec, n, redrives int64) execution.Identity {
 	x := s.Child
 	x.Child = n
 	x.Name = childName(s.Run, n, "name")
 	base := strings.Join(strings.SplitN(s.Run, ":", 6)[:5], ":")
 	if x.Express {
-		x.ARN = base + ":express:" + x.MachineName + ":" + x.Name + ":" + childName(s.Run, n, "express")
+		x.Again = redrives
+		x.ARN = base + ":express:" + x.MachineName + ":" + x.Name + ":" + childName(s.Run, n, fmt.Sprint("express/", redrives))
 	} else {
 		x.ARN = base + ":execution:" + x.MachineName + ":" + x.Name
 	}
@@ -388,7 +390,7 @@ func (m *mapRuns) launch(ctx context.Context, run string, c maprun.Launch) error
 		return err
 	}
 	err = each(len(c.Children), func(i int) error {
-		return m.begin(ctx, m.e.standard, child(&r.Spec, c.First+int64(i)), block, startAt, c.Children[i])
+		return m.begin(ctx, m.e.standard, child(&r.Spec, c.First+int64(i), r.Redrives), block, startAt, c.Children[i])
 	})
 	if err != nil {
 		return err
@@ -453,20 +455,25 @@ func (m *mapRuns) express(ctx context.Context, r *maprun.Run, inputs map[int64]m
 	m.mu.Lock()
 	for n := range inputs {
 		ch := make(chan error, 1)
-		m.awaited[child(&r.Spec, n).ARN] = ch
+		x := child(&r.Spec, n, r.Redrives).ARN
+		m.awaited[x] = append(m.awaited[x], ch)
 		waits, numbers = append(waits, ch), append(numbers, n)
 	}
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()
 		for _, n := range numbers {
-			delete(m.awaited, child(&r.Spec, n).ARN)
+			x := child(&r.Spec, n, r.Redrives).ARN
+			m.awaited[x] = slices.DeleteFunc(m.awaited[x], func(ch chan error) bool { return slices.Contains(waits, ch) })
+			if len(m.awaited[x]) == 0 {
+				delete(m.awaited, x)
+			}
 		}
 		m.mu.Unlock()
 	}()
 	failing := r.Status != execution.Running || r.Failure != nil
 	err = each(len(numbers), func(i int) error {
-		x := child(&r.Spec, numbers[i])
+		x := child(&r.Spec, numbers[i], r.Redrives)
 		if failing {
 			m.ended(r.Spec.Run, x.ARN, maprun.Done{N: x.Child, Status: execution.Aborted})
 			return nil
@@ -540,7 +547,7 @@ func (m *mapRuns) abort(ctx context.Context, run string, numbers []int64) error 
 		return err
 	}
 	return each(len(numbers), func(i int) error {
-		_, err := m.e.do(ctx, child(&r.Spec, numbers[i]).ARN, execution.Input{Stop: &execution.Stop{}})
+		_, err := m.e.do(ctx, child(&r.Spec, numbers[i], r.Redrives).ARN, execution.Input{Stop: &execution.Stop{}})
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -579,7 +586,7 @@ func (m *mapRuns) redo(ctx context.Context, run, key string, c maprun.Redo) erro
 
 // redoOne redrives one child. One that has ended well, or that cannot be redriven, is reported as it is.
 func (m *mapRuns) redoOne(ctx context.Context, r *maprun.Run, n int64, token string) error {
-	x := child(&r.Spec, n)
+	x := child(&r.Spec, n, r.Redrives)
 	reply, err := durable.Reply[execution.Reply](m.e.standard.Do(ctx, id(x.ARN), durable.Input[execution.Input]{
 		Body: execution.Input{Redrive: &execution.Redrive{Token: token, Digest: r.Spec.Child.Digest}}}))
 	switch {
@@ -629,7 +636,7 @@ func (m *mapRuns) inputs(ctx context.Context, run string, wanted map[int64]bool)
 func (m *mapRuns) wantsInput(r *maprun.Run) bool { return r.Spec.Writer != nil }
 
 func doneOf(s *execution.Snapshot, input bool) maprun.Done {
-	d := maprun.Done{N: s.Identity.Child, Status: s.Status, Output: s.Output, Failure: s.Failure, Started: s.Started, Stopped: s.Stopped, Redrives: s.RedriveCount}
+	d := maprun.Done{N: s.Identity.Child, Status: s.Status, Output: s.Output, Failure: s.Failure, Started: s.Started, Stopped: s.Stopped, Redrives: s.RedriveCount + s.Identity.Again}
 	if input {
 		d.Input = s.Input
 	}
@@ -710,10 +717,10 @@ func (m *mapRuns) report(run string, r *report) {
 		}
 		m.mu.Lock()
 		for _, arn := range arns {
-			if ch := m.awaited[arn]; ch != nil {
+			for _, ch := range m.awaited[arn] {
 				ch <- err
-				delete(m.awaited, arn)
 			}
+			delete(m.awaited, arn)
 		}
 		m.mu.Unlock()
 	}
@@ -745,8 +752,8 @@ func (m *mapRuns) recover(ctx context.Context, run string) error {
 		return nil // their commands start them again
 	}
 	for _, n := range open {
-		err := m.e.standard.View(ctx, id(child(&r.Spec, n).ARN), func(s *execution.Snapshot) {
-			if s.Closed() && (r.Redrives == 0 || s.Stopped.After(r.RedrivenAt)) { // otherwise it is about to be redriven
+		err := m.e.standard.View(ctx, id(child(&r.Spec, n, r.Redrives).ARN), func(s *execution.Snapshot) {
+			if s.Closed() { // one that is about to be redriven is known by its time
 				m.ended(run, s.Identity.ARN, doneOf(s, true))
 			}
 		})

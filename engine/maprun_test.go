@@ -129,6 +129,48 @@ func TestMapRuns(t *testing.T) {
 	}
 }
 
+// TestMapRunEdited redrives a map run with a changed definition: the children that failed go on with it, Standard ones where
+// they failed, Express ones from their beginning, and the others keep what they gave.
+func TestMapRunEdited(t *testing.T) {
+	for _, child := range []string{"STANDARD", "EXPRESS"} {
+		t.Run(child, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := start(t, newStore(t), &fake{})
+				defer s.stop()
+				const fields = `"ToleratedFailureCount": 1, "ItemBatcher": {"MaxItemsPerBatch": 2},`
+				machine := func(test string) string {
+					return mapOver(child, fields, `"StartAt": "Look", "States": {"Look": {"Type": "Choice", "Choices": [{"Variable": "$.Items[0].n", "`+test+`": 3, "Next": "No"}], "Default": "Yes"},
+					  "Yes": {"Type": "Pass", "Parameters": {"`+test+`.$": "$.Items[*].n"}, "End": true}, "No": {"Type": "Fail", "Error": "Bad"}}`)
+				}
+				// Batches of two: the first of items 4 and 5, which is 4, fails, and so does that of 6.
+				if _, err := s.CreateExecution(t.Context(), request("x", machine("NumericGreaterThan"), `[{"n":0},{"n":1},{"n":4},{"n":5},{"n":6}]`)); err != nil {
+					t.Fatal(err)
+				}
+				d := s.ended(t, arn("x"))
+				synctest.Wait()
+				if r := s.mapRun(t, arn("x")); d.Status != execution.Failed || r.Items.Failed != 3 || r.Executions.Failed != 2 || r.Items.Succeeded != 2 {
+					t.Fatalf("%+v %+v", d, r)
+				}
+				time.Sleep(time.Second)
+				if _, err := s.RedriveExecution(t.Context(), engine.Redrive{ARN: arn("x"), Definition: []byte(machine("NumericEquals"))}); err != nil {
+					t.Fatal(err)
+				}
+				d = s.ended(t, arn("x"))
+				if child == "STANDARD" { // they stand in the Fail state, which fails again
+					if r := s.mapRun(t, arn("x")); d.Status != execution.Failed || r.Redrives != 1 || r.Items.Failed != 3 {
+						t.Errorf("%+v %+v", d, r)
+					}
+					return
+				}
+				const want = `[{"NumericGreaterThan":[0,1]},{"NumericEquals":[4,5]},{"NumericEquals":[6]}]`
+				if r := s.mapRun(t, arn("x")); d.Output.String() != want || r.Redrives != 1 || r.Items.Succeeded != 5 || r.Executions.Succeeded != 3 || r.Items.Total() != 5 {
+					t.Errorf("%s %v %+v", d.Output, d.Failure, r)
+				}
+			})
+		})
+	}
+}
+
 // cut is a store that is gone after some commits, as when the server is killed there.
 type cut struct {
 	store.Store

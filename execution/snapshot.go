@@ -46,6 +46,7 @@ type Identity struct {
 	MapRun string `json:"mapRun,omitempty"` // the map run that it is a child of
 	Child  int64  `json:"child,omitempty"`  // its number there, from 0
 	Items  int64  `json:"items,omitempty"`  // how many items it was given
+	Again  int64  `json:"again,omitempty"`  // of an Express child: the redrive of its map run that started it
 }
 
 // Machine is the ARN of the state machine; a child of a map run has MachineARN with a label.

@@ -210,7 +210,7 @@ func (t *turn) input(in Input) {
 		seen := map[int64]bool{}
 		outputs := r.Outputs
 		for _, d := range in.Done {
-			if _, open := r.Open[d.N]; !open || seen[d.N] {
+			if _, open := r.Open[d.N]; !open || seen[d.N] || r.before(d) {
 				continue
 			}
 			seen[d.N] = true
@@ -370,6 +370,7 @@ func Apply(r *Run, f Fact) {
 			size := r.size(n)
 			r.Again.Remove(n)
 			delete(r.Sizes, n)
+			r.Redone.Add(n)
 			r.Items.PendingRedrive -= size
 			r.Executions.PendingRedrive--
 			r.open(n, size)
@@ -403,6 +404,7 @@ func Apply(r *Run, f Fact) {
 	case f.Redriven != nil:
 		r.Status, r.Failure, r.Stopped, r.Reading, r.Finishing = execution.Running, nil, time.Time{}, 0, false
 		r.Redrives++
+		r.Redone = nil
 		r.RedrivenAt = f.Redriven.At
 		if f.Redriven.Digest != "" {
 			r.Spec.Child.Digest = f.Redriven.Digest

@@ -114,6 +114,8 @@ func TestDecide(t *testing.T) {
 			[][]string{{"Read"}, {"Launch"}, nil, {"Redo"}, nil, nil, {"Finish"}, nil, nil}, execution.Succeeded},
 		"redriven, and refused": {nil, []maprun.Input{read(2, true), done(bad(0), ok(1)), {Redrive: &maprun.Redrive{}}, done(maprun.Done{N: 0, Status: execution.Failed, Final: true}), {Redrive: &maprun.Redrive{Redrives: 1}}},
 			[][]string{{"Read"}, {"Launch"}, nil, {"Redo"}, nil, nil}, execution.Failed},
+		"an end of before the redrive": {nil, []maprun.Input{read(1, true), done(bad(0)), {Redrive: &maprun.Redrive{}}, done(maprun.Done{N: 0, Status: execution.Aborted, Stopped: start.Add(-time.Second)}),
+			done(maprun.Done{N: 0, Status: execution.Succeeded, Stopped: start.Add(-time.Second)})}, [][]string{{"Read"}, {"Launch"}, nil, {"Redo"}, nil, {"Finish"}}, execution.Running},
 		"the writer fails": {func(s *maprun.Spec) { s.Writer = &asl.Writing{Resource: asl.WriteObject} }, []maprun.Input{read(1, true), done(ok(0)), {Finished: &maprun.Finished{Failure: &asl.Failure{Error: asl.ErrResultWriterFailed}}},
 			{Redrive: &maprun.Redrive{}}, again}, [][]string{{"Read"}, {"Launch"}, {"Finish"}, nil, {"Finish"}, nil}, execution.Succeeded},
 		"written though it fails": {func(s *maprun.Spec) { s.Writer = &asl.Writing{Resource: asl.WriteObject} }, []maprun.Input{read(1, true), done(bad(0)), finished}, [][]string{{"Read"}, {"Launch"}, {"Finish"}, nil}, execution.Failed},

@@ -87,6 +87,8 @@ type Run struct {
 	Sizes map[int64]int64 `json:"sizes,omitempty"` // of Lost and Again, where it is not one item
 	Final Set             `json:"final,omitempty"` // of Lost: a redrive was refused
 
+	Redone Set `json:"redone,omitempty"` // started again since the last redrive
+
 	Outputs   int64        `json:"outputs,omitempty"` // bytes
 	Failure   *asl.Failure `json:"failure,omitempty"` // why the run fails, or has failed
 	Finishing bool         `json:"finishing,omitempty"`
@@ -131,6 +133,11 @@ func (r *Run) size(n int64) int64 {
 		return k
 	}
 	return 1
+}
+
+// before reports whether d is how a child ended before it was started again.
+func (r *Run) before(d Done) bool {
+	return r.Redone.Has(d.N) && d.Status != execution.Succeeded && !d.Final && !d.Stopped.IsZero() && d.Stopped.Before(r.RedrivenAt)
 }
 
 // Child is what a child is started with.
