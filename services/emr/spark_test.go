@@ -180,6 +180,11 @@ func (s *server) has(key string) bool {
 // until waits for changes of ref until cond holds.
 func (s *server) until(ref string, cond func() bool) {
 	s.t.Helper()
+	s.waits(s.t.Context(), ref, cond)
+}
+
+func (s *server) waits(ctx context.Context, ref string, cond func() bool) {
+	s.t.Helper()
 	changed := make(chan struct{}, 1)
 	poke := func() {
 		select {
@@ -195,10 +200,28 @@ func (s *server) until(ref string, cond func() bool) {
 	for !cond() {
 		select {
 		case <-changed:
-		case <-s.t.Context().Done():
+		case <-ctx.Done():
 			s.t.Fatalf("%s did not change", ref)
 		}
 	}
+}
+
+// end terminates a cluster and waits until its processes are gone, also when the test has failed.
+func (s *server) end(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.emr.Release(ctx, id, "the test is over"); err != nil {
+		s.t.Logf("%s is left to whoever starts next: %v", id, err) // its server has been stopped
+		return
+	}
+	s.waits(ctx, id, func() bool {
+		out, err := s.gateway.Invoke(ctx, awscall.Call{Principal: caller, Service: "elasticmapreduce", Operation: "DescribeCluster", Input: map[string]any{"ClusterId": id}})
+		if err != nil {
+			return true // likewise
+		}
+		state := out["Cluster"].(map[string]any)["Status"].(map[string]any)["State"].(string)
+		return strings.HasPrefix(state, "TERMINATED")
+	})
 }
 
 func (s *server) cluster(id string) *emrapi.Cluster {
@@ -253,7 +276,7 @@ func (s *server) run(name string, nodes int64, change func(*emrapi.RunJobFlowInp
 		change(in)
 	}
 	out := call[emrapi.RunJobFlowOutput](s, "elasticmapreduce", "RunJobFlow", in)
-	s.t.Cleanup(func() { s.emr.Release(context.WithoutCancel(s.t.Context()), *out.JobFlowId, "the test is over") })
+	s.t.Cleanup(func() { s.end(*out.JobFlowId) })
 	return *out.JobFlowId
 }
 
