@@ -24,7 +24,7 @@ func TestModels(t *testing.T) {
 	}{
 		"states": {"json", 37}, "elasticmapreduce": {"json", 60}, "cloudformation": {"query", 90}, "sns": {"query", 42}, "sqs": {"json", 23},
 		"lambda": {"rest-json", 85}, "iam": {"query", 176}, "sts": {"query", 11}, "s3": {"rest-xml", 105}, "logs": {"json", 113},
-		"ec2": {"ec2", 24}, "ssm": {"json", 13}, "events": {"json", 57}, "scheduler": {"rest-json", 12}, "mayfly": {"json", 3},
+		"ec2": {"ec2", 24}, "ssm": {"json", 13}, "events": {"json", 57}, "scheduler": {"rest-json", 12}, "mayfly": {"json", 4},
 		"athena": {"json", 70}, "batch": {"rest-json", 45}, "bedrock-runtime": {"rest-json", 2}, "bedrock": {"rest-json", 4},
 		"codebuild": {"json", 59}, "databrew": {"rest-json", 44}, "dynamodb": {"json", 57}, "ecs": {"json", 77}, "eks": {"rest-json", 25},
 		"emr-containers": {"rest-json", 23}, "emr-serverless": {"rest-json", 22}, "glue": {"json", 265}, "kms": {"json", 54},
