@@ -107,6 +107,8 @@ func TestJSONataLeaving(t *testing.T) {
 		{`{"Type":"Pass","Next":"N"}`, `{"a":1}`, `{"a":1} [] N`},
 		{`{"Type":"Pass","Next":"N","Assign":{"v":"{% $states.input.a %}","old":"{% $v %}"},"Output":{"x":"{% $v %}","y":[" {% 1 %}","{%2%}"]}}`, `{"a":1}`, `{"x":7,"y":[" {% 1 %}",2]} [v=1 old=7] N`},
 		{`{"Type":"Pass","End":true,"Output":"{% $states %}"}`, `[1.0]`, `{"input":[1.0],"context":{"State":{"Name":"S"}}} [] `},
+		// AWS: numbers follow JavaScript's doubles: an integer beyond 2^53 that an expression gives is the nearest one.
+		{`{"Type":"Pass","End":true,"Output":"{% $states.input.id %}"}`, `{"id":9007199254740993}`, `9007199254740992 [] `},
 		{`{"Type":"Pass","End":true,"Output":"{% $floor %}"}`, `1`, `"mine" [] `},
 		{`{"Type":"Pass","End":true,"Output":"{% $now() %}"}`, `1`, `"2023-11-14T22:13:20.000Z" [] `},
 		{`{"Type":"Succeed","Output":null}`, `1`, `null [] `},

@@ -85,16 +85,19 @@ func (m *mapRuns) stream(ctx context.Context, r *maprun.Run, cursor string) (*it
 		if err != nil {
 			return nil, err
 		}
-		c := d.ReaderConfig
-		src = mapdata.Source{Principal: who, Resource: d.Resource, Arguments: d.Arguments, Config: mapdata.ReaderConfig{
-			InputType: c.InputType, Transformation: c.Transformation, ManifestType: c.ManifestType, CSVHeaderLocation: c.CSVHeaderLocation,
-			CSVHeaders: c.CSVHeaders, CSVDelimiter: c.CSVDelimiter, ItemsPointer: d.Pointer, MaxItems: d.MaxItems}}
+		src = mapdata.Source{Principal: who, Resource: d.Resource, Arguments: d.Arguments, Config: readerConfig(d)}
 	}
 	reader, err := mapdata.Open(ctx, m.e.cfg.Calls, src, cursor)
 	if err != nil {
 		return nil, err
 	}
 	return &items{reader: reader, cursor: cursor, after: cursor}, nil
+}
+
+func readerConfig(d *asl.Reading) mapdata.ReaderConfig {
+	c := d.ReaderConfig
+	return mapdata.ReaderConfig{InputType: c.InputType, Transformation: c.Transformation, ManifestType: c.ManifestType, CSVHeaderLocation: c.CSVHeaderLocation,
+		CSVHeaders: c.CSVHeaders, CSVDelimiter: c.CSVDelimiter, ItemsPointer: d.Pointer, MaxItems: d.MaxItems}
 }
 
 // without is the failure of an engine that can call nobody.

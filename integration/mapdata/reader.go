@@ -38,12 +38,9 @@ func Open(ctx context.Context, calls awscall.Caller, src Source, from string) (R
 			return nil, readerFailed("The cursor %.200q is not one of this reader", from)
 		}
 	}
-	limit := src.Config.MaxItems
-	switch {
-	case limit < 0:
-		return nil, readerFailed("field MaxItems must be positive") // AWS: recorded
-	case limit == 0 || limit > maxItems:
-		limit = maxItems
+	limit, err := most(src.Config)
+	if err != nil {
+		return nil, err
 	}
 	if src.Resource == "" {
 		return openInline(src.Items, at, limit)
@@ -91,6 +88,36 @@ func Open(ctx context.Context, calls awscall.Caller, src Source, from string) (R
 		r.files = &one{object: o, config: config}
 	}
 	return r, nil
+}
+
+// OpenText reads what the object bucket/key holds from a text: by the rules of its InputType where that is CSV, JSON or
+// JSONL. Of all else (a listing, a manifest, Parquet) the text is a JSON array or object of the items.
+func OpenText(text, bucket, key string, config ReaderConfig) (Reader, error) {
+	limit, err := most(config)
+	if err != nil {
+		return nil, err
+	}
+	readable := config.InputType == "CSV" || config.InputType == "JSON" || config.InputType == "JSONL"
+	if !readable || config.ManifestType != "" {
+		config = ReaderConfig{InputType: "JSON", ItemsPointer: config.ItemsPointer}
+	}
+	c := &client{failed: readerFailed, text: &text}
+	o := object{bucket: bucket, key: key}
+	if _, err := c.records(o, config, mark{}); err != nil {
+		return nil, err
+	}
+	return &reader{client: c, limit: limit, files: &one{object: o, config: config}}, nil
+}
+
+// most is how many items are read.
+func most(config ReaderConfig) (int64, error) {
+	if config.MaxItems < 0 {
+		return 0, readerFailed("field MaxItems must be positive") // AWS: recorded
+	}
+	if config.MaxItems == 0 {
+		return maxItems, nil
+	}
+	return min(config.MaxItems, maxItems), nil
 }
 
 func openListing(c *client, src Source, config ReaderConfig, at cursor, limit int64) (Reader, error) {

@@ -72,6 +72,7 @@ func openStream(from *remote) *stream {
 	name := strings.ToLower(from.key)
 	p := &packed{from: from, block: firstBlock}
 	switch {
+	case from.text != nil:
 	case strings.HasSuffix(name, ".gz"), strings.HasSuffix(name, ".gzip"):
 		s.unpack = &lazy{packed: p, open: func() (io.Reader, error) { return gzip.NewReader(p) }, format: "GZIP"}
 	case strings.HasSuffix(name, ".zst"), strings.HasSuffix(name, ".zstd"):

@@ -285,6 +285,9 @@ func (t *stateTest) prepare(ctx context.Context) error {
 	if v.Input, err = input(t.in.Input, asl.DefaultLimits.Payload); err != nil {
 		return err
 	}
+	if c := t.in.StateConfiguration; c != nil && len(awsapi.Val(c.MapItemReaderData)) > asl.DefaultLimits.Payload {
+		return invalidTest("1 validation error detected: Value at 'stateConfiguration.mapItemReaderData' failed to satisfy constraint: Member must have length less than or equal to %d", asl.DefaultLimits.Payload)
+	}
 	t.vars = map[string]jsonvalue.Value{}
 	if t.in.Variables != nil {
 		vars, err := jsonvalue.ParseLimit([]byte(*t.in.Variables), asl.DefaultLimits.Variables)
@@ -406,7 +409,7 @@ func (t *stateTest) run(ctx context.Context) error {
 		}
 		t.end(t.mock, nil)
 	case *asl.MapState:
-		t.mapState(st, effective)
+		return t.mapState(ctx, st, effective)
 	case *asl.PassState:
 		if t.paths() {
 			t.pass(st, effective)
@@ -564,83 +567,106 @@ func (t *stateTest) inspected(i *engine.Inspection) {
 	}
 }
 
-func (t *stateTest) mapState(st *asl.MapState, effective jsonvalue.Value) {
-	v := &t.visit
-	items, f := t.items(st, effective)
+func (t *stateTest) mapState(ctx context.Context, st *asl.MapState, effective jsonvalue.Value) error {
+	d, f, err := t.mapItems(ctx, st, effective)
+	if err != nil {
+		return err
+	}
 	if f != nil {
 		t.fail(*f)
-		return
+		return nil
 	}
-	if st.ItemsPath != nil {
-		t.seen.AfterItemsPath = shown(items)
-	}
-	if st.Parameters != nil {
-		made := make([]jsonvalue.Value, 0, items.Len())
-		add := func(item asl.MapItem) bool {
-			item.Index = int64(len(made))
-			var input jsonvalue.Value
-			if input, f = v.ChildInput(effective, item); f == nil {
-				made = append(made, input)
-			}
-			return f == nil
-		}
-		for name, item := range items.Members() {
-			if !add(asl.MapItem{Key: name, Keyed: true, Value: item}) {
-				break
-			}
-		}
-		for item := range items.Elements() {
-			if f != nil || !add(asl.MapItem{Value: item}) {
-				break
-			}
-		}
-		if f != nil {
+	if d != nil {
+		if f := t.tolerance(d); f != nil {
 			t.fail(*f)
-			return
-		}
-		t.seen.AfterItemSelector = shown(jsonvalue.Array(made...))
-	}
-	most, f := v.MaxConcurrency(effective)
-	if f != nil {
-		t.fail(*f)
-		return
-	}
-	t.seen.MaxConcurrency = &most
-	if st.Distributed != nil {
-		if f = t.tolerance(effective); f != nil {
-			t.fail(*f)
-			return
+			return nil
 		}
 	}
 	t.end(t.mock, nil)
+	return nil
 }
 
-// items are those of a Map: an array, of a distributed one perhaps an object. What an ItemReader would read is given with
-// the call.
-func (t *stateTest) items(st *asl.MapState, effective jsonvalue.Value) (jsonvalue.Value, *asl.Failure) {
+// mapItems makes the inputs of the iterations, and tells what was seen on the way. The distribution is that of a distributed
+// Map.
+func (t *stateTest) mapItems(ctx context.Context, st *asl.MapState, effective jsonvalue.Value) (*asl.Distribution, *asl.Failure, error) {
+	v := &t.visit
 	if st.Distributed == nil {
-		list, f := t.visit.Items(effective)
-		return jsonvalue.Array(list...), f
-	}
-	if c := t.in.StateConfiguration; st.Distributed.Reader != nil && c != nil && c.MapItemReaderData != nil {
-		data, err := jsonvalue.Parse([]byte(*c.MapItemReaderData))
-		if err != nil {
-			return data, &asl.Failure{Error: asl.ErrItemReaderFailed, Cause: "Attempting to map over non-iterable node."}
+		items, f := v.Items(effective)
+		if f != nil {
+			return nil, f, nil
 		}
-		return data, nil
+		t.seeItems(st, jsonvalue.Array(items...))
+		inputs := make([]jsonvalue.Value, len(items))
+		for i, item := range items {
+			if inputs[i], f = v.ItemInput(effective, i, item); f != nil {
+				return nil, f, nil
+			}
+		}
+		t.seeInputs(st, jsonvalue.Array(inputs...))
+		return nil, t.concurrency(effective), nil
 	}
-	items, _, f := t.visit.DistributedItems(effective)
-	return items, f
+	items, _, f := v.DistributedItems(effective)
+	if f != nil {
+		return nil, f, nil
+	}
+	if !items.IsZero() {
+		t.seeItems(st, items)
+	}
+	if f = t.concurrency(effective); f != nil {
+		return nil, f, nil
+	}
+	d, f := v.Distribute(effective)
+	if f != nil {
+		return nil, f, nil
+	}
+	d.Items = items
+	text := ""
+	if d.Reader != nil {
+		c := t.in.StateConfiguration
+		if c == nil || c.MapItemReaderData == nil {
+			return &d, nil, nil // nothing is known of the items
+		}
+		text = *c.MapItemReaderData
+	}
+	m, f, err := t.service.cfg.Engine.TryMap(ctx, v, effective, d, text)
+	if d.Reader != nil && !m.Items.IsZero() {
+		t.seeItems(st, m.Items)
+		// AWS: test-state-isolation, "only applicable to JSON inputs (not JSONata)".
+		if d.Reader.Pointer != "" && t.paths() {
+			t.seen.AfterItemsPointer = shown(m.Items)
+		}
+	}
+	t.seeInputs(st, m.Inputs)
+	if !m.Batches.IsZero() {
+		t.seen.AfterItemBatcher = shown(m.Batches)
+	}
+	return &d, f, err
+}
+
+func (t *stateTest) concurrency(effective jsonvalue.Value) *asl.Failure {
+	most, f := t.visit.MaxConcurrency(effective)
+	if f == nil {
+		t.seen.MaxConcurrency = &most
+	}
+	return f
+}
+
+func (t *stateTest) seeItems(st *asl.MapState, items jsonvalue.Value) {
+	if st.ItemsPath != nil {
+		t.seen.AfterItemsPath = shown(items)
+	}
+}
+
+func (t *stateTest) seeInputs(st *asl.MapState, inputs jsonvalue.Value) {
+	if st.Parameters != nil && !inputs.IsZero() {
+		t.seen.AfterItemSelector = shown(inputs)
+	}
 }
 
 // tolerance says how many items may fail, and fails when more of them are said to have. AWS: without a threshold they
 // count for nothing here (recorded: test_map_state_failure_count[DEBUG-BASE_MAP_STATE]).
-func (t *stateTest) tolerance(effective jsonvalue.Value) *asl.Failure {
+func (t *stateTest) tolerance(d *asl.Distribution) *asl.Failure {
 	given := func(name string) bool { return !t.raw.Member(name).IsZero() || !t.raw.Member(name+"Path").IsZero() }
-	d, f := t.visit.Distribute(effective)
-	if f != nil {
-		return f
-	}
 	failed, over := int64(0), false
 	if c := t.in.StateConfiguration; c != nil && t.in.Mock.Result != nil {
 		failed = awsapi.Val(c.MapIterationFailureCount)
