@@ -10,20 +10,6 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-// Limits are AWS's quotas; the zero value of a field means no limit.
-type Limits struct {
-	Events            int64 // of a history (25000)
-	InlineConcurrency int   // iterations of an inline Map at once (40); 0: 40
-	Data              asl.Limits
-}
-
-// DefaultLimits are AWS's.
-var DefaultLimits = Limits{Events: 25000, InlineConcurrency: 40, Data: asl.DefaultLimits}
-
-// RelaxedLimits let pass what AWS would not: histories of any length, and 64 MiB where AWS has 256 KiB. The arguments of
-// intrinsic functions stay as AWS has them, which no history tells.
-var RelaxedLimits = Limits{InlineConcurrency: 40, Data: asl.Limits{Payload: 64 << 20, Variable: 64 << 20, Variables: 256 << 20, IntrinsicString: asl.DefaultLimits.IntrinsicString}}
-
 // Core decides. All its functions are pure: they give the same for the same arguments, always.
 type Core struct {
 	Limits Limits

@@ -1,38 +1,45 @@
-package execution_test
+package execution
 
 import (
+	"strings"
 	"testing"
-	"time"
 
-	"github.com/mayfly-run/mayfly/asl"
-	"github.com/mayfly-run/mayfly/execution"
-	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+	"github.com/google/go-cmp/cmp"
 )
 
-// TestVariablesLimit: all variables of an execution together have a limit; one that is assigned anew counts once, and a
-// Catcher that assigns too much does not catch.
-func TestVariablesLimit(t *testing.T) {
-	const definition = `{"QueryLanguage":"JSONata","StartAt":"A","States":{
-	 "A":{"Type":"Pass","Assign":{"x":"1234"},"Next":"B"},
-	 "B":{"Type":"Pass","Assign":{"x":"12345678"},"Next":"C"},
-	 "C":{"Type":"Parallel","Branches":[{"StartAt":"I","States":{"I":{"Type":"Pass","Assign":{"y":"12345678"},"End":true}}}],
-	      "Catch":[{"ErrorEquals":["States.ALL"],"Assign":{"z":"123456789"},"Next":"D"}],"Next":"D"},
-	 "D":{"Type":"Succeed"}}}`
-	m, d := asl.Parse([]byte(definition), asl.ParseOptions{})
-	if m == nil {
-		t.Fatal(d)
-	}
-	for limit, want := range map[int]string{20: "", 19: "C", 9: "B", 5: "A", 0: ""} {
-		core := execution.Core{Limits: execution.Limits{Data: asl.Limits{Variables: limit}}, Machine: func(string) *asl.StateMachine { return m }}
-		s := &execution.Snapshot{}
-		if _, err := core.Decide(s, execution.Input{Start: &execution.Start{Input: jsonvalue.Object()}}, execution.Env{Now: time.Unix(1, 0)}); err != nil {
-			t.Fatal(err)
+func TestParseLimits(t *testing.T) {
+	with := func(l Limits, change func(*Limits)) Limits { change(&l); return l }
+	for text, want := range map[string]Limits{
+		"":                    DefaultLimits,
+		"aws":                 DefaultLimits,
+		"relaxed":             RelaxedLimits,
+		"payload=1MiB":        with(DefaultLimits, func(l *Limits) { l.Data.Payload = 1 << 20 }),
+		"aws, variables=2GiB": with(DefaultLimits, func(l *Limits) { l.Data.Variables = 2 << 30 }),
+		"relaxed,history=25000,inline-concurrency=4": with(RelaxedLimits, func(l *Limits) { l.Events, l.InlineConcurrency = 25000, 4 }),
+		"variable=512KiB,intrinsic-text=100000":      with(DefaultLimits, func(l *Limits) { l.Data.Variable, l.Data.IntrinsicString = 512<<10, 100000 }),
+	} {
+		got, err := ParseLimits(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
 		}
-		switch {
-		case want == "" && s.Status != execution.Succeeded:
-			t.Errorf("limit %d: %s %v", limit, s.Status, s.Failure)
-		case want != "" && (s.Failure == nil || s.Failure.Error != asl.ErrDataLimitExceeded || s.Failure.Cause != asl.TooManyVariables(m.States[want]).Cause):
-			t.Errorf("limit %d: %s %v, want a failure of %s", limit, s.Status, s.Failure, want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
+	}
+	for text, want := range map[string]string{
+		"none":             `"none" is no limit`,
+		"payload":          "history, inline-concurrency, intrinsic-text, payload, variable, variables",
+		"aws,relaxed":      `"relaxed" is no limit`,
+		"size=1":           `"size=1" is no limit`,
+		"payload=1":        "from 1024 on",
+		"payload=-1MiB":    "from 1024 on",
+		"payload=many":     `"payload=many"`,
+		"payload=9999TiB":  "1MiB",
+		"payload=99999GiB": "1MiB",
+		"history=1":        "from 2 on",
+	} {
+		if _, err := ParseLimits(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 }

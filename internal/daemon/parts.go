@@ -58,15 +58,17 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail, CacheEntities: 1 << 13})
 
 	cfg := gateway.Config{Store: s.store, Clock: s.clock, Log: s.log, Health: s.health}
-	limits := execution.DefaultLimits
-	if s.settings.Limits == "relaxed" {
-		limits = execution.RelaxedLimits
+	limits, err := execution.ParseLimits(s.settings.Limits)
+	if err != nil {
+		return nil, fmt.Errorf("setting limits: %w", err)
+	}
+	if payload := limits.Data.Payload; payload > execution.DefaultLimits.Data.Payload {
+		cfg.MaxBody = max(gateway.DefaultMaxBody, 2*int64(payload)) // texts within texts are escaped
 		cfg.Lifted = map[string][]string{"states": {"SensitiveData", "SensitiveDataJobInput"}, "mayfly": {"Data"}}
 	}
 	if s.settings.AccessKey != "" {
 		cfg.Credentials = []identity.Credentials{{AccessKeyID: s.settings.AccessKey, SecretAccessKey: s.settings.SecretKey}}
 	}
-	var err error
 	if p.gateway, err = gateway.New(ctx, cfg); err != nil {
 		return nil, err
 	}
