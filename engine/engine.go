@@ -325,16 +325,21 @@ func (e *Engine) ListExecutions(ctx context.Context, arn string, status executio
 	if status != "" {
 		q.Index, q.SortPrefix = byStatus, arn+" "+string(status)+" "
 	}
-	found, err := e.cfg.Store.List(ctx, q)
+	return listed(ctx, e.cfg.Store, q, func(r *Row) *string { return &r.Cursor })
+}
+
+// listed reads rows of a kind; cursor is where each keeps its Cursor.
+func listed[T any](ctx context.Context, s store.Store, q store.Query, cursor func(*T) *string) ([]T, error) {
+	found, err := s.List(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]Row, len(found))
+	rows := make([]T, len(found))
 	for i, f := range found {
 		if err := json.Unmarshal(f.Value, &rows[i]); err != nil {
 			return nil, fmt.Errorf("read row %s: %w", f.Key.ID, err)
 		}
-		rows[i].Cursor = f.Cursor
+		*cursor(&rows[i]) = f.Cursor
 	}
 	return rows, nil
 }

@@ -152,19 +152,9 @@ func projectRun(id store.ID, r *maprun.Run, facts []maprun.Fact) []store.RowChan
 
 // ListMapRuns lists the map runs of an execution, newest first. After is the Cursor of the last row seen.
 func (e *Engine) ListMapRuns(ctx context.Context, execution, after string, limit int) ([]MapRunRow, error) {
-	found, err := e.cfg.Store.List(ctx, store.Query{Account: field(execution, 4), Region: field(execution, 3), Service: "states", Kind: MapRunKind,
-		Index: byExecution, SortPrefix: execution + " ", Descending: true, After: after, Limit: limit})
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]MapRunRow, len(found))
-	for i, f := range found {
-		if err := json.Unmarshal(f.Value, &rows[i]); err != nil {
-			return nil, fmt.Errorf("read row %s: %w", f.Key.ID, err)
-		}
-		rows[i].Cursor = f.Cursor
-	}
-	return rows, nil
+	q := store.Query{Account: field(execution, 4), Region: field(execution, 3), Service: "states", Kind: MapRunKind,
+		Index: byExecution, SortPrefix: execution + " ", Descending: true, After: after, Limit: limit}
+	return listed(ctx, e.cfg.Store, q, func(r *MapRunRow) *string { return &r.Cursor })
 }
 
 // MapRun is what is known of a map run.
