@@ -20,7 +20,8 @@ const module = "github.com/mayfly-run/mayfly/"
 // question about the design first, and a line of this table second.
 var arrows = map[string][]string{
 	"asl":                     {"asl/...", "internal/jsonvalue"},
-	"asl/jsonpath":            {"internal/jsonvalue"},
+	"asl/jsonpath":            {"internal/jsonvalue", "internal/regex"},
+	"asl/jsonata":             {"internal/jsonvalue", "internal/regex"},
 	"asl/intrinsic":           {"asl/jsonpath", "internal/jsonvalue"},
 	"history":                 {"internal/jsonvalue"},
 	"execution":               {"asl/...", "history", "internal/jsonvalue"},
@@ -51,6 +52,7 @@ var arrows = map[string][]string{
 	"conformance":             {"internal/jsonvalue"},
 	"bench/jsonata":           {"asl/jsonata", "internal/jsonvalue"}, // a module of its own
 	"internal/jsonvalue":      {},
+	"internal/regex":          {},
 	"internal/clock":          {},
 	"internal/identity":       {},
 	"internal/wake":           {},
@@ -75,7 +77,7 @@ var arrows = map[string][]string{
 var plumbing = []string{"internal/clock", "internal/identity"}
 
 // pure packages have no I/O, no clock and no goroutine: their results depend on their arguments alone.
-var pure = []string{"asl", "asl/jsonpath", "asl/jsonata", "asl/intrinsic", "history", "execution", "internal/jsonvalue",
+var pure = []string{"asl", "asl/jsonpath", "asl/jsonata", "asl/intrinsic", "history", "execution", "internal/jsonvalue", "internal/regex",
 	"services/cloudformation/template", "services/cloudformation/stack"}
 
 type source struct {

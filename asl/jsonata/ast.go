@@ -1,6 +1,6 @@
 package jsonata
 
-import "regexp"
+import "github.com/mayfly-run/mayfly/internal/regex"
 
 // kind is what sort of expression a node is.
 type kind uint8
@@ -47,7 +47,7 @@ type node struct {
 	pos     int
 	text    string // the token: name, variable without $, operator
 	literal value
-	regex   *regexp.Regexp
+	regex   *regex.Regexp
 
 	left, right *node   // operands; condition: left ? right : other; transform: |left|right,other|; call: left is the procedure
 	other       *node   // see left

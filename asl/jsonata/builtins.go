@@ -95,7 +95,7 @@ var standard = []definition{
 		return nil
 	})},
 
-	{"string", "<x-b?:s>", defined(func(c *call) value { return c.format(c.arg(0), truth(c.arg(1))) })},
+	{"string", "<x-b?:s>", defined(func(c *call) value { return c.format(c.arg(0), c.truth(c.arg(1))) })},
 	{"substring", "<s-nn?:s>", defined(substring)},
 	{"substringBefore", "<s-s:s>", defined(substringBefore)},
 	{"substringAfter", "<s-s:s>", defined(substringAfter)},
@@ -140,8 +140,8 @@ var standard = []definition{
 	})},
 	{"random", "<:n>", func(c *call) value { return c.fraction() }},
 
-	{"boolean", "<x-:b>", defined(func(c *call) value { return truth(c.arg(0)) })},
-	{"not", "<x-:b>", defined(func(c *call) value { return !truth(c.arg(0)) })},
+	{"boolean", "<x-:b>", defined(func(c *call) value { return c.truth(c.arg(0)) })},
+	{"not", "<x-:b>", defined(func(c *call) value { return !c.truth(c.arg(0)) })},
 	{"exists", "<x:b>", func(c *call) value { return c.arg(0) != nil }},
 	{"type", "<x:s>", defined(func(c *call) value {
 		return map[byte]string{'l': "null", 'n': "number", 's': "string", 'b': "boolean", 'a': "array", 'f': "function",
@@ -156,7 +156,7 @@ var standard = []definition{
 		return nil
 	}},
 	{"assert", "<bs?:x>", func(c *call) value {
-		if !truth(c.arg(0)) {
+		if !c.truth(c.arg(0)) {
 			message := c.str(1)
 			if message == "" {
 				message = "$assert() statement failed"

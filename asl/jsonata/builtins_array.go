@@ -21,7 +21,7 @@ func filterItems(c *call) value {
 	result := newSequence()
 	for i, x := range c.list(0) {
 		c.room(1)
-		if truth(c.invoke(c.arg(1), x, float64(i), c.arg(0))) {
+		if c.truth(c.invoke(c.arg(1), x, float64(i), c.arg(0))) {
 			result.push(x)
 		}
 	}
@@ -32,7 +32,7 @@ func single(c *call) value {
 	var result value
 	found := false
 	for i, x := range c.list(0) {
-		if c.arg(1) != nil && !truth(c.invoke(c.arg(1), x, float64(i), c.arg(0))) {
+		if c.arg(1) != nil && !c.truth(c.invoke(c.arg(1), x, float64(i), c.arg(0))) {
 			continue
 		}
 		if found {
@@ -94,7 +94,7 @@ func sift(c *call) value {
 	result := newObject()
 	for k, v := range o.members {
 		c.room(2)
-		if truth(c.invoke(c.arg(1), v, k, o)) {
+		if c.truth(c.invoke(c.arg(1), v, k, o)) {
 			result.set(k, v)
 		}
 	}
@@ -201,12 +201,15 @@ func sortItems(c *call) value {
 	if list.len() <= 1 {
 		return list
 	}
-	after := func(a, b value) bool { return truth(c.invoke(c.arg(1), a, b)) }
+	after := func(a, b value) bool { return c.truth(c.invoke(c.arg(1), a, b)) }
 	if c.arg(1) == nil {
 		if !allNumbers(list) && !allStrings(list) {
 			throw(&Error{Code: "D3070", Index: 1})
 		}
-		after = func(a, b value) bool { return compareValues(a, b) > 0 }
+		after = func(a, b value) bool {
+			c.stepOver(a, b)
+			return compareValues(a, b) > 0
+		}
 	}
 	return &array{items: c.sort(list.elements(), after)}
 }
@@ -234,6 +237,7 @@ func distinct(c *call) value {
 		c.room(1)
 		switch x.(type) {
 		case bool, float64, string, null: // these can be looked up
+			c.stepOver(x)
 			if seen[x] {
 				continue
 			}

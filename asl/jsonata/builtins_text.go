@@ -96,7 +96,7 @@ func matchAll(c *call) value {
 	}
 	units, at := 0, 0 // how many UTF-16 units stand before byte at
 	for m := c.matches(c.arg(1), s); m != nil && float64(result.len()) < limit; m = m.next() {
-		c.grow(128)
+		c.grow(512 + 16*len(m.groups))
 		if m.start >= at {
 			units, at = units+utf16Len(s[at:m.start]), m.start
 		}
@@ -156,7 +156,7 @@ func replace(c *call) value {
 			write(s[position:m.start])
 		}
 		if template, ok := c.arg(2).(string); ok {
-			write(substitute(template, m))
+			substitute(template, m, write)
 		} else {
 			with := c.apply(c.arg(2), []value{c.matchObject(m, s)}, nil, c.scope)
 			text, ok := with.(string)
@@ -173,21 +173,20 @@ func replace(c *call) value {
 }
 
 // substitute fills $0, $1 … and $$ of a replacement. As many digits count as there are groups for.
-func substitute(template string, m *matched) string {
-	var out strings.Builder
+func substitute(template string, m *matched, write func(string)) {
 	for {
 		before, rest, found := strings.Cut(template, "$")
-		out.WriteString(before)
+		write(before)
 		if !found {
-			return out.String()
+			return
 		}
 		template = rest
 		switch {
 		case strings.HasPrefix(rest, "$"):
-			out.WriteByte('$')
+			write("$")
 			template = rest[1:]
 		case strings.HasPrefix(rest, "0"):
-			out.WriteString(m.text)
+			write(m.text)
 			template = rest[1:]
 		default:
 			most := max(1, len(strconv.Itoa(len(m.groups))))
@@ -196,7 +195,7 @@ func substitute(template string, m *matched) string {
 				digits++
 			}
 			if digits == 0 {
-				out.WriteByte('$')
+				write("$")
 				continue
 			}
 			index, _ := strconv.Atoi(rest[:digits])
@@ -206,7 +205,7 @@ func substitute(template string, m *matched) string {
 			}
 			if index >= 1 && index <= len(m.groups) {
 				text, _ := m.groups[index-1].(string)
-				out.WriteString(text)
+				write(text)
 			}
 			template = rest[digits:]
 		}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mayfly-run/mayfly/internal/regex"
 )
 
 // datePart is a literal or a marker such as [Y0001] of a date-time picture.
@@ -203,7 +205,7 @@ func (e *evaluator) formatTime(millis int64, picture, zone value) value {
 	}
 	t := time.UnixMilli(millis).UTC().Add(time.Duration(60*hours+minutes) * time.Minute)
 	e.grow(4 * len(text))
-	e.step(1 + len(text))
+	e.picture(text)
 	var out strings.Builder
 	for _, p := range analyseDate(text) {
 		if p.component == 0 {
@@ -415,17 +417,19 @@ func (p *datePart) parse(text string) value {
 }
 
 func (e *evaluator) parseTime(text, picture string) value {
+	e.picture(picture)
 	parts := analyseDate(picture)
 	e.step(len(text) + 16*len(picture))
 	pattern := "(?i)^"
 	for _, p := range parts {
 		pattern += "(" + p.pattern() + ")"
 	}
-	re, err := regexp.Compile(pattern + "$")
+	re, err := regex.Parse(pattern + "$")
 	if err != nil {
 		throw(&Error{Code: "D3136"})
 	}
-	m := re.FindStringSubmatch(text)
+	e.step(re.Size()/4 + len(text)*re.Size()/64)
+	m := re.Get().FindStringSubmatch(text)
 	if m == nil {
 		return nil
 	}

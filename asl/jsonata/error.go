@@ -54,7 +54,7 @@ func (e *Error) complete() {
 		if v == nil {
 			return "undefined"
 		}
-		text := string(appendText(nil, v, textOptions{functions: true}))
+		text := string(appendText(nil, v, textOptions{functions: true, most: 1000}))
 		if len(text) > 1000 {
 			return text[:1000] + "…"
 		}

@@ -47,14 +47,22 @@ func (e *evaluator) stepOver(values ...value) {
 			e.step(len(v) / 64)
 		case *array:
 			e.step(v.len() / 8)
+			e.open(v)
 		}
 	}
 }
 
-// truth is what a condition takes v for.
-func (e *evaluator) truth(v value) bool {
-	e.stepOver(v)
-	return truth(v)
+// open accounts for the elements of an array that is about to be read for the first time.
+func (e *evaluator) open(a *array) {
+	if n := a.source.Len(); n > 0 {
+		e.room(n)
+	}
+}
+
+// elements are those of a.
+func (e *evaluator) elements(a *array) []value {
+	e.open(a)
+	return a.elements()
 }
 
 // grow accounts for n bytes that are about to be made.
@@ -122,6 +130,7 @@ func (e *evaluator) evalKind(n *node, input value, env *frame) value {
 	case kindPath:
 		return e.path(n, input, env)
 	case kindName:
+		e.step(len(n.text) / 64)
 		return e.lookup(input, n.text)
 	case kindLiteral:
 		return n.literal
@@ -159,6 +168,7 @@ func (e *evaluator) evalKind(n *node, input value, env *frame) value {
 		return result
 	case kindBind:
 		v := e.eval(n.right, input, env)
+		e.step(len(env.names) / 16)
 		env.bind(n.left.text, v)
 		return v
 	case kindCall:
@@ -195,6 +205,9 @@ func (e *evaluator) variable(name string, input value, env *frame) value {
 			return a.items[0]
 		}
 		return input
+	}
+	for f := env; f != nil; f = f.outer {
+		e.step(len(f.names) / 16)
 	}
 	if v, ok := env.lookup(name); ok {
 		return v
@@ -269,6 +282,9 @@ func (e *evaluator) operate(op string, left, right value) value {
 		items := asArray(right).elements()
 		e.step(len(items))
 		for _, x := range items {
+			if text, ok := x.(string); ok {
+				e.step(len(text) / 64)
+			}
 			if left == x {
 				return true
 			}

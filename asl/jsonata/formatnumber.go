@@ -166,7 +166,7 @@ func formatNumber(c *call) value {
 		throw(&Error{Code: "D3080"})
 	}
 	c.grow(4*len(c.str(1)) + 400)
-	c.step(len(c.str(1)))
+	c.picture(c.str(1))
 	pictures := make([]*numberPicture, len(texts))
 	for i, text := range texts {
 		pictures[i] = signs.picture(text)

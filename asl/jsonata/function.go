@@ -1,6 +1,6 @@
 package jsonata
 
-import "regexp"
+import "github.com/mayfly-run/mayfly/internal/regex"
 
 // function is a function value: built in (native), a lambda with its closure (node, env, input), a regular expression, or
 // another function of which some arguments are given (target).
@@ -14,7 +14,7 @@ type function struct {
 	input value
 	env   *frame
 
-	regex *regexp.Regexp
+	regex *regex.Regexp
 	pos   int
 
 	target *function
@@ -42,7 +42,7 @@ func (c *call) str(i int) string { s, _ := c.arg(i).(string); return s }
 
 func (c *call) num(i int) float64 { f, _ := c.arg(i).(float64); return f }
 
-func (c *call) list(i int) []value { return asArray(c.arg(i)).elements() }
+func (c *call) list(i int) []value { return c.elements(asArray(c.arg(i))) }
 
 // call evaluates a function call; with piped, first is an argument before the others.
 func (e *evaluator) call(n *node, input value, env *frame, first value, piped bool) value {
@@ -98,10 +98,10 @@ func (e *evaluator) applyOnce(callee value, args []value, input value, env *fram
 		throw(&Error{Code: "T1006"})
 	}
 	e.step(1)
-	args = f.signature.validate(args, input)
-	if f.node == nil {
-		e.stepOver(args...) // the work of what is built in grows with its arguments
+	if f.node == nil || f.signature != nil {
+		e.stepOver(args...) // the work of what is built in, and of a signature, grows with the arguments
 	}
+	args = f.signature.validate(args, input)
 	switch {
 	case f.native != nil:
 		return f.native(&call{evaluator: e, args: args, input: input, scope: env})
@@ -230,15 +230,17 @@ func (e *evaluator) copyOf(v value) value {
 	e.room(1)
 	switch v := v.(type) {
 	case *array:
+		e.grow(containerBytes)
 		out := newArray()
-		for _, x := range v.elements() {
+		for _, x := range e.elements(v) {
 			out.push(e.copyOf(x))
 		}
 		return out
 	case *object:
+		e.grow(containerBytes)
 		out := newObject()
 		for k, x := range v.members {
-			e.grow(len(k))
+			e.grow(len(k) + 64)
 			out.set(k, e.copyOf(x))
 		}
 		return out

@@ -391,8 +391,19 @@ func (p *integerPicture) parse(s string) value {
 	return f
 }
 
+// picture accounts for the work that a picture makes, which grows faster than its length. It is a few characters as a rule.
+func (e *evaluator) picture(text string) {
+	e.step(len(text))
+	e.step(min(len(text), 1<<20) * min(len(text), 1<<20) / 64)
+}
+
 func formatInteger(c *call) value {
+	c.picture(c.str(1))
 	return analyseInteger(c.str(1)).format(c.evaluator, math.Floor(c.num(0)))
 }
 
-func parseInteger(c *call) value { return analyseInteger(c.str(1)).parse(c.str(0)) }
+func parseInteger(c *call) value {
+	c.picture(c.str(1))
+	c.step(len(c.str(0)) / 64 * (1 + min(len(c.str(1)), 1<<20)))
+	return analyseInteger(c.str(1)).parse(c.str(0))
+}

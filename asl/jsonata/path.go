@@ -61,7 +61,7 @@ func (e *evaluator) mapStep(n *node, input *array, env *frame, last bool) *array
 	if n.kind == kindSort {
 		return e.stages(n.stages, e.orderBy(n, input, env), env)
 	}
-	items := input.elements()
+	items := e.elements(input)
 	results := make([]value, 0, len(items))
 	for _, item := range items {
 		v := e.eval(n, item, env)
@@ -171,7 +171,7 @@ func (e *evaluator) tupleStep(n *node, input, tuples *array, env *frame) *array 
 // filter keeps the items that the predicate selects, by position or by truth.
 func (e *evaluator) filter(predicate *node, input value, env *frame) *array {
 	in := asFilterInput(input)
-	items := in.elements()
+	items := e.elements(in)
 	result := &array{sequence: true, tuples: in.tuples}
 	position := func(f float64) int {
 		i := floorInt(f)
@@ -249,7 +249,7 @@ func (e *evaluator) group(n *node, input value, env *frame) value {
 		data value
 	}
 	in := asFilterInput(input)
-	items := in.elements()
+	items := e.elements(in)
 	if len(items) == 0 && !in.tuples {
 		items = []value{nil}
 	}
@@ -272,6 +272,7 @@ func (e *evaluator) group(n *node, input value, env *frame) value {
 			if key == "_jsonata_lambda" || key == "_jsonata_function" {
 				throw(&Error{Code: "D1013", Position: n.pos, Value: key})
 			}
+			e.stepOver(key)
 			at, found := byKey[key]
 			if !found {
 				e.room(2)
@@ -382,6 +383,7 @@ func (e *evaluator) orderBy(n *node, input *array, env *frame) *array {
 			if typeLetter(x) != typeLetter(y) {
 				throw(&Error{Code: "T2007", Position: n.pos, Value: x, Value2: y})
 			}
+			e.stepOver(x, y)
 			if order := compareValues(x, y); order != 0 {
 				return order > 0 != t.descending
 			}

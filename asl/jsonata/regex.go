@@ -1,13 +1,17 @@
 package jsonata
 
 import (
+	"errors"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mayfly-run/mayfly/internal/regex"
 )
 
 // regex reads a regular expression up to its closing slash and its flags.
-func (l *lexer) regex() *regexp.Regexp {
+func (l *lexer) regex() *regex.Regexp {
 	start, depth := l.pos, 0
 	for ; l.pos < len(l.src); l.pos++ {
 		switch c := l.src[l.pos]; {
@@ -27,8 +31,12 @@ func (l *lexer) regex() *regexp.Regexp {
 				flags += string(l.at(l.pos))
 			}
 			re, err := compileRegex(pattern, flags)
-			if err != nil {
+			var wrong *syntax.Error
+			if errors.As(err, &wrong) {
 				throw(&Error{Code: "S0303", Position: start, Value: pattern})
+			}
+			if err != nil {
+				throw(&Error{Code: "S0303", Position: start, Message: "The regular expression is not supported: " + err.Error()})
 			}
 			return re
 		}
@@ -40,7 +48,7 @@ func (l *lexer) regex() *regexp.Regexp {
 var unicodeEscape = regexp.MustCompile(`\\(?:u([0-9a-fA-F]{4})|.)`)
 
 // compileRegex translates what JavaScript writes otherwise than Go.
-func compileRegex(pattern, flags string) (*regexp.Regexp, error) {
+func compileRegex(pattern, flags string) (*regex.Regexp, error) {
 	pattern = unicodeEscape.ReplaceAllStringFunc(pattern, func(s string) string {
 		switch {
 		case len(s) == 6:
@@ -56,7 +64,7 @@ func compileRegex(pattern, flags string) (*regexp.Regexp, error) {
 	if flags != "" {
 		pattern = "(?" + flags + ")" + pattern
 	}
-	return regexp.Compile(pattern)
+	return regex.Parse(pattern)
 }
 
 // matched is one match, with offsets in bytes.
@@ -68,8 +76,9 @@ type matched struct {
 }
 
 func (e *evaluator) firstMatch(f *function, s string) *matched {
-	e.step(1 + len(s)/16)
-	first := f.regex.FindStringSubmatchIndex(s)
+	re := f.regex.Get()
+	e.step(1 + len(s)/16 + len(s)*f.regex.Size()/64)
+	first := re.FindStringSubmatchIndex(s)
 	if first == nil {
 		return nil
 	}
@@ -89,9 +98,10 @@ func (e *evaluator) firstMatch(f *function, s string) *matched {
 				return nil
 			}
 			if all == nil {
-				e.step(len(s) / 4)
-				all = f.regex.FindAllStringSubmatchIndex(s, -1)
-				e.room(len(all) * 4)
+				e.step(len(s)/4 + len(s)*f.regex.Size()/64)
+				each := 2 + re.NumSubexp() // words of a match, each 16 bytes: no more are looked for than there is room for
+				all = re.FindAllStringSubmatchIndex(s, int((e.env.Limits.Bytes-e.bytes)/int64(16*each))+1)
+				e.room(len(all) * each)
 			}
 			zero := m.text == ""
 			if !zero && i+1 < len(all) {
@@ -115,7 +125,7 @@ func (e *evaluator) matchObject(m *matched, s string) value {
 	if m == nil {
 		return nil
 	}
-	e.grow(128)
+	e.grow(512 + 16*len(m.groups))
 	e.step(len(s) / 64)
 	o := newObject()
 	o.set("match", m.text)
@@ -135,7 +145,7 @@ func (c *call) matches(matcher value, s string) *matched {
 }
 
 func (c *call) fromMatcher(v value, s string) *matched {
-	if !truth(v) {
+	if !c.truth(v) {
 		return nil
 	}
 	bad := func() { throw(&Error{Code: "T1010"}) }

@@ -28,6 +28,7 @@ type textOptions struct {
 	indent    bool
 	round     bool // numbers to 15 digits
 	functions bool // as {} rather than ""
+	most      int  // bytes after which nothing more is written; 0: no limit
 	e         *evaluator
 	depth     int
 }
@@ -46,17 +47,27 @@ func (e *evaluator) format(v value, indent bool) string {
 			fail("D3001", v)
 		}
 	}
-	s := string(appendText(nil, v, textOptions{indent: indent, round: true, e: e}))
-	e.grow(len(s))
-	return s
+	return string(appendText(nil, v, textOptions{indent: indent, round: true, e: e}))
+}
+
+// write accounts for n bytes of text.
+func (o textOptions) write(n int) {
+	if o.e != nil {
+		o.e.grow(n)
+	}
 }
 
 func appendText(b []byte, v value, o textOptions) []byte {
+	if o.most > 0 && len(b) > o.most {
+		return b
+	}
 	if o.e != nil {
 		o.e.step(1)
 	}
+	o.write(8)
 	line := func(b []byte, depth int) []byte {
 		if o.indent {
+			o.write(2 * depth)
 			b = append(b, '\n')
 			for range depth {
 				b = append(b, "  "...)
@@ -85,6 +96,7 @@ func appendText(b []byte, v value, o textOptions) []byte {
 		}
 		return append(b, numberText(v)...)
 	case string:
+		o.write(len(v))
 		return appendQuoted(b, v)
 	case *array:
 		if v.outer {
@@ -112,6 +124,7 @@ func appendText(b []byte, v value, o textOptions) []byte {
 				b = append(b, ',')
 			}
 			first = false
+			o.write(len(k))
 			b = append(appendQuoted(line(b, inner.depth), k), ':')
 			if o.indent {
 				b = append(b, ' ')

@@ -227,6 +227,7 @@ func (e *evaluator) toJSON(v value, depth int) (out jsonvalue.Value, ok bool) {
 			if items[i], ok = e.toJSON(x, depth+1); !ok {
 				return out, false
 			}
+			e.step(items[i].Size() / 64) // once more for each level that it is copied into
 		}
 		return jsonvalue.Array(items...), true
 	case *object:
@@ -241,6 +242,7 @@ func (e *evaluator) toJSON(v value, depth int) (out jsonvalue.Value, ok bool) {
 				return out, false
 			}
 			e.grow(len(k))
+			e.step(x.Size() / 64)
 			members = append(members, jsonvalue.M(k, x))
 		}
 		return jsonvalue.Object(members...), true
@@ -293,11 +295,14 @@ func (e *evaluator) equal(a, b value) bool {
 		}
 		return true
 	}
+	if text, ok := a.(string); ok {
+		e.step(len(text) / 64)
+	}
 	return a == b
 }
 
 // truth is what $boolean says; undefined counts as false.
-func truth(v value) bool {
+func (e *evaluator) truth(v value) bool {
 	switch v := v.(type) {
 	case bool:
 		return v
@@ -308,7 +313,14 @@ func truth(v value) bool {
 	case *object:
 		return v.len() > 0
 	case *array:
-		return slices.ContainsFunc(v.elements(), truth)
+		for i, x := range e.elements(v) {
+			if i%8 == 0 {
+				e.step(1)
+			}
+			if e.truth(x) {
+				return true
+			}
+		}
 	}
 	return false
 }
