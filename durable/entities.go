@@ -181,6 +181,18 @@ func (e *Entities[S, I, F, C]) View(ctx context.Context, id store.ID, f func(*S)
 	return err
 }
 
+// Forget removes a closed entity with its journal, and the rows that show it, in one batch; what comes later finds an
+// entity without records. rows is asked for them, or says that the entity is to stay: it must not keep or change the state,
+// and is asked again when what it saw was taken back. Forgetting what does not exist, or is to stay, is no error. ErrOpen:
+// the entity is not closed, or has a timer, a command or a message under way.
+func (e *Entities[S, I, F, C]) Forget(ctx context.Context, id store.ID, rows func(*S) (gone []store.RowChange, ok bool)) error {
+	_, err := e.wait(ctx, id, &input{label: "forget", forget: func(state any) ([]store.RowChange, bool) { return rows(state.(*S)) }})
+	if errors.Is(err, store.ErrConflict) {
+		return ErrOpen
+	}
+	return err
+}
+
 // Recorded is what one input brought about.
 type Recorded[F, C any] struct {
 	Number   uint64

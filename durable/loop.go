@@ -20,6 +20,8 @@ import (
 var (
 	// ErrStopped answers inputs that come before Start or after Stop; nothing of them was recorded.
 	ErrStopped = errors.New("the server is stopping")
+	// ErrOpen: an entity cannot be forgotten, because it is not closed, or something that it asked for is not done yet.
+	ErrOpen = errors.New("the entity is open")
 	// ErrRepeated answers a repeated input id whose first answer is not known any more.
 	ErrRepeated = errors.New("the input was answered before")
 )

@@ -37,6 +37,7 @@ type input struct {
 	more       bool // this is Kind.Continue
 	opened     bool // ask Kind.Opened for the body
 	view       func(state any)
+	forget     func(state any) (rows []store.RowChange, ok bool)
 	broken     error // this stands for an input whose decision failed with it
 	// finish is called once, on the partition, after the commit. failed says that err means that nothing was decided
 	// or committed, so that the input may be given again.
@@ -304,6 +305,10 @@ func (p *partition) step(e *entity, in *input) {
 		p.answerAfterPending(e, in, nil, nil)
 		return
 	}
+	if in.forget != nil {
+		p.drop(e, in)
+		return
+	}
 	var undos []undo
 	var clear []store.Timer
 	if in.gen != 0 {
@@ -375,7 +380,7 @@ func (p *partition) step(e *entity, in *input) {
 		batch.SetTimers = append(batch.SetTimers, store.Timer{Entity: e.id, Name: moreTimer, Due: at})
 	}
 	if in.requestKey != "" && out.err == nil && in.broken == nil {
-		batch.Receipts = []store.Receipt{{Key: receiptKey(e.id.Kind(), in.requestKey), Answer: out.answer}}
+		batch.Receipts = []store.Receipt{{Key: receiptKey(e.id.Kind(), in.requestKey), Answer: out.answer, Expires: at.Add(store.ReceiptLife)}}
 	}
 	if in.named {
 		p.remember(e, &answer{ID: in.id, Reply: out.answer, reply: out.reply, err: out.err, live: true})
@@ -411,6 +416,34 @@ func (p *partition) step(e *entity, in *input) {
 		return
 	}
 	p.commit(e, pd, batch)
+}
+
+// drop forgets a closed entity. What comes next is decided as if it had never been; should the store refuse, that is taken
+// back like every decision.
+func (p *partition) drop(e *entity, in *input) {
+	var rows []store.RowChange
+	ok := e.number > 0
+	if ok && !e.closed {
+		in.finish(nil, ErrOpen)
+		return
+	}
+	if ok {
+		rows, ok = in.forget(e.state)
+	}
+	if !ok {
+		p.answerAfterPending(e, in, nil, nil)
+		return
+	}
+	p.reset(e)
+	e.state = e.ops.fresh(e.id)
+	p.resize(e, 0)
+	p.touch(e)
+	p.commit(e, &pending{in: in, continuing: e.continuing}, store.Batch{Forget: e.id, Rows: rows})
+}
+
+// reset makes e an entity without records.
+func (p *partition) reset(e *entity) {
+	e.number, e.at, e.closed, e.answers, e.named, e.facts, e.bytes = 0, time.Time{}, false, nil, nil, 0, 0
 }
 
 // check finds what a decision asks for that cannot be done.
@@ -593,7 +626,7 @@ func (p *partition) load(e *entity) error {
 	}
 	l := p.loop
 	ctx := context.Background() // a partition loads whatever it is asked for, also while the server leaves
-	e.number, e.at, e.closed, e.answers, e.named, e.facts, e.bytes = 0, time.Time{}, false, nil, nil, 0, 0
+	p.reset(e)
 	size := 0
 	state := e.ops.fresh(e.id)
 	b, number, err := l.cfg.Store.Snapshot(ctx, e.id)

@@ -103,11 +103,15 @@ type Timer struct {
 
 // Message is an outbox entry: a command or an input for another entity, repeated until it is done.
 type Message struct {
-	Key    string // the request key: entity, record number, ordinal; unique
+	Key    string // the request key: entity, record number, ordinal, with slashes between; unique
 	Entity ID     // who asked
 	Record uint64
 	Body   []byte
 }
+
+// ReceiptLife is how long the receipt of a command's call is kept. A command is only repeated while it lies in the outbox of
+// an open entity, and the longest that an execution may run is a year.
+const ReceiptLife = 366 * 24 * time.Hour
 
 // Receipt remembers the answer to a request key.
 type Receipt struct {
@@ -129,6 +133,10 @@ type Batch struct {
 	Done        []string // keys of outbox messages that need not be repeated
 	Snapshot    []byte   // replaces the entity's snapshot as of Record.Number; a cache, may be dropped
 	Closed      bool     // the entity of Record has ended: OpenEntities omits it until a record without Closed reopens it
+	// Forget names an entity whose journal and snapshot go; afterwards it is as if it had never been. One that is not
+	// closed, or has a timer or a message in the outbox, is an ErrConflict, and so is one that has a Record in the same
+	// batch. Forgetting what does not exist changes nothing.
+	Forget ID
 }
 
 // Store is what the engines bring: sqlite, memory, later postgres.

@@ -92,10 +92,6 @@ type scope struct {
 	now     time.Time
 }
 
-// receiptLife is how long a receipt outlives its call. A command is only repeated while it lies in the outbox of an open
-// entity, and the longest that an execution may run is a year.
-const receiptLife = 366 * 24 * time.Hour
-
 // ReceiptKey names the receipt of a call.
 func ReceiptKey(c Call) string { return c.Service + "/" + c.Operation + "/" + c.RequestKey }
 
@@ -127,7 +123,7 @@ func Receipted(ctx context.Context, b *store.Batch, out any) error {
 	if err != nil {
 		return fmt.Errorf("receipt %s: %w", s.receipt, err)
 	}
-	b.Receipts = append(b.Receipts, store.Receipt{Key: s.receipt, Answer: answer, Expires: s.now.Add(receiptLife)})
+	b.Receipts = append(b.Receipts, store.Receipt{Key: s.receipt, Answer: answer, Expires: s.now.Add(store.ReceiptLife)})
 	return nil
 }
 

@@ -163,6 +163,9 @@ func (s *Store) apply(b store.Batch) error {
 			return store.ErrConflict
 		}
 	}
+	if b.Forget != "" && (b.Record != nil && b.Record.Entity == b.Forget || s.busy(b.Forget)) {
+		return store.ErrConflict
+	}
 	for _, c := range b.Rows {
 		have := s.rows[c.Key]
 		switch {
@@ -197,6 +200,7 @@ func (s *Store) apply(b store.Batch) error {
 			delete(s.entities, r.Entity)
 		}
 	}
+	delete(s.entities, b.Forget)
 	for _, c := range b.Rows {
 		if c.Delete {
 			delete(s.rows, c.Key)
@@ -228,6 +232,24 @@ func (s *Store) apply(b store.Batch) error {
 		delete(s.outbox, key)
 	}
 	return nil
+}
+
+// busy says whether an entity cannot be forgotten yet.
+func (s *Store) busy(id store.ID) bool {
+	if j := s.entities[id]; j != nil && !j.closed {
+		return true
+	}
+	for k := range s.timers {
+		if k.entity == id {
+			return true
+		}
+	}
+	for _, m := range s.outbox {
+		if m.Entity == id {
+			return true
+		}
+	}
+	return false
 }
 
 // Get reads one row.

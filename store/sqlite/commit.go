@@ -14,6 +14,8 @@ import (
 const (
 	groupBatches = 1024
 	groupBytes   = 8 << 20
+	// graveRecords is how many records of forgotten entities one transaction removes: others do not wait long for it.
+	graveRecords = 256
 	// knownEntities bounds how many entities the committer remembers by name.
 	knownEntities = 1 << 16
 )
@@ -73,7 +75,7 @@ func (s *Store) run(c *committer) {
 	var broken error
 	for {
 		s.mu.Lock()
-		for len(s.queue) == 0 && !s.closed {
+		for len(s.queue) == 0 && !s.closed && !(c.graves && broken == nil) {
 			s.wake.Wait()
 		}
 		n, size := 0, 0
@@ -84,7 +86,7 @@ func (s *Store) run(c *committer) {
 		group := s.queue[:n:n]
 		s.queue = s.queue[n:]
 		s.mu.Unlock()
-		if n == 0 {
+		if n == 0 && s.leaving() {
 			return
 		}
 		var results []error
@@ -99,6 +101,12 @@ func (s *Store) run(c *committer) {
 			}
 		}
 	}
+}
+
+func (s *Store) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // known is what the committer remembers of an entity.
@@ -117,7 +125,9 @@ type committer struct {
 	findEntity, addEntity, closeEntity, addRecord, putSnapshot           *sql.Stmt
 	rowVersion, putRow, findRow, deleteRow, clearIndex, addIndex         *sql.Stmt
 	setTimer, clearTimer, hasReceipt, addReceipt, addMessage, endMessage *sql.Stmt
-	addSecret                                                            *sql.Stmt
+	addSecret, isBusy, bury, dropSnapshot, findGrave, empty, removeGrave *sql.Stmt
+
+	graves bool // there may be entities that are forgotten and whose records still take room
 }
 
 func newCommitter(ctx context.Context, db *sql.DB, generation int64) (*committer, error) {
@@ -126,7 +136,7 @@ func newCommitter(ctx context.Context, db *sql.DB, generation int64) (*committer
 		return nil, err
 	}
 	const key = "service = ? AND kind = ? AND account = ? AND region = ? AND id = ?"
-	c := &committer{conn: conn, version: generation << 32, entities: map[store.ID]known{}}
+	c := &committer{conn: conn, version: generation << 32, entities: map[store.ID]known{}, graves: true}
 	for _, s := range []struct {
 		to   **sql.Stmt
 		text string
@@ -151,6 +161,13 @@ func newCommitter(ctx context.Context, db *sql.DB, generation int64) (*committer
 		{&c.addMessage, "INSERT OR REPLACE INTO outbox (key, entity, record, body) VALUES (?, ?, ?, ?)"},
 		{&c.endMessage, "DELETE FROM outbox WHERE key = ?"},
 		{&c.addSecret, "INSERT INTO meta VALUES (?, ?)"},
+		{&c.isBusy, `SELECT EXISTS (SELECT 1 FROM timers WHERE entity = ?1) OR
+			EXISTS (SELECT 1 FROM outbox WHERE key > ?2 AND key < ?3 AND entity = ?1)`},
+		{&c.bury, "UPDATE entities SET name = char(0) || id, kind = '', closed = 0 WHERE id = ?"},
+		{&c.dropSnapshot, "DELETE FROM snapshots WHERE entity = ?"},
+		{&c.findGrave, "SELECT id FROM entities WHERE closed = 0 AND kind = '' LIMIT 1"},
+		{&c.empty, "DELETE FROM records WHERE entity = ?1 AND number <= (SELECT min(number) FROM records WHERE entity = ?1) + ?2"},
+		{&c.removeGrave, "DELETE FROM entities WHERE id = ?"},
 	} {
 		stmt, err := conn.PrepareContext(ctx, s.text)
 		if err != nil {
@@ -189,6 +206,12 @@ func (c *committer) commit(group []queued) (results []error, err error) {
 			return nil, err
 		}
 	}
+	if c.graves {
+		if err := c.clear(); err != nil {
+			c.conn.ExecContext(ctx, "ROLLBACK")
+			return nil, fmt.Errorf("remove the records of a forgotten entity: %w", err)
+		}
+	}
 	if _, err := c.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
@@ -198,8 +221,28 @@ func (c *committer) commit(group []queued) (results []error, err error) {
 	return results, nil
 }
 
+// clear removes some records of an entity that was forgotten, and the entity with its last ones.
+func (c *committer) clear() error {
+	var id int64
+	if err := c.findGrave.QueryRow().Scan(&id); errors.Is(err, sql.ErrNoRows) {
+		c.graves = false
+		return nil
+	} else if err != nil {
+		return err
+	}
+	res, err := c.empty.Exec(id, graveRecords-1)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); n == graveRecords || err != nil {
+		return err
+	}
+	_, err = c.removeGrave.Exec(id)
+	return err
+}
+
 func (c *committer) apply(b store.Batch) (condition, err error) {
-	var entity known
+	var entity, gone known
 	if r := b.Record; r != nil {
 		if entity, err = c.entity(r.Entity); err != nil {
 			return nil, fmt.Errorf("find entity: %w", err)
@@ -208,6 +251,18 @@ func (c *committer) apply(b store.Batch) (condition, err error) {
 			return store.ErrFenced, nil
 		}
 		if int64(r.Number) != entity.last+1 {
+			return store.ErrConflict, nil
+		}
+	}
+	if b.Forget != "" {
+		if gone, err = c.entity(b.Forget); err != nil {
+			return nil, fmt.Errorf("find entity: %w", err)
+		}
+		var busy bool
+		if err := c.isBusy.QueryRow(string(b.Forget), string(b.Forget)+"/", string(b.Forget)+"0").Scan(&busy); err != nil {
+			return nil, fmt.Errorf("look for what an entity waits for: %w", err)
+		}
+		if busy || gone.id != 0 && !gone.closed || b.Record != nil && b.Record.Entity == b.Forget {
 			return store.ErrConflict, nil
 		}
 	}
@@ -234,7 +289,7 @@ func (c *committer) apply(b store.Batch) (condition, err error) {
 			return store.ErrConflict, nil
 		}
 	}
-	return nil, c.write(b, entity)
+	return nil, c.write(b, entity, gone)
 }
 
 func (c *committer) entity(id store.ID) (known, error) {
@@ -249,7 +304,9 @@ func (c *committer) entity(id store.ID) (known, error) {
 	return e, err
 }
 
-func (c *committer) write(b store.Batch, e known) error {
+// write writes a batch whose conditions hold. A forgotten entity loses its name at once, and its records little by little:
+// there may be many. Its grave stands among the open entities of no kind, where it is found again.
+func (c *committer) write(b store.Batch, e, gone known) error {
 	var failure error
 	exec := func(stmt *sql.Stmt, args ...any) {
 		if failure == nil {
@@ -277,6 +334,12 @@ func (c *committer) write(b store.Batch, e known) error {
 		if failure == nil {
 			c.entities[r.Entity] = known{e.id, int64(r.Number), int64(r.Epoch), b.Closed}
 		}
+	}
+	if gone.id != 0 {
+		exec(c.bury, gone.id)
+		exec(c.dropSnapshot, gone.id)
+		delete(c.entities, b.Forget)
+		c.graves = true
 	}
 	for _, row := range b.Rows {
 		if failure == nil {

@@ -28,6 +28,7 @@ type Open func() (s store.Store, reopen func() store.Store, clean func())
 // Run runs all of it.
 func Run(t *testing.T, open Open) {
 	t.Run("Records", func(t *testing.T) { with(t, open, testRecords) })
+	t.Run("Forget", func(t *testing.T) { with(t, open, testForget) })
 	t.Run("Rows", func(t *testing.T) { with(t, open, testRows) })
 	t.Run("Listing", func(t *testing.T) { with(t, open, testListing) })
 	t.Run("Whole", func(t *testing.T) { with(t, open, testWhole) })
@@ -119,6 +120,39 @@ func testRecords(t *testing.T, s store.Store) {
 	newer.Epoch = 7
 	commit(t, s, store.Batch{Record: newer})
 	refuse(t, s, store.Batch{Record: record("k/a", 6)}, store.ErrFenced)
+}
+
+func testForget(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	commit(t, s, store.Batch{Forget: "k/unknown"})
+	commit(t, s, store.Batch{Record: record("k/a", 1), Snapshot: []byte("one"), Rows: []store.RowChange{{Key: key("a"), Value: []byte("1")}}})
+	refuse(t, s, store.Batch{Forget: "k/a"}, store.ErrConflict) // it is open
+	timer, message := store.Timer{Entity: "k/a", Name: "t", Due: epoch}, store.Message{Key: "k/a/2/0", Entity: "k/a", Record: 2}
+	commit(t, s, store.Batch{Record: record("k/a", 2), Closed: true, SetTimers: []store.Timer{timer}, Outbox: []store.Message{message}})
+	commit(t, s, store.Batch{Record: record("k/a/2", 1), Outbox: []store.Message{{Key: "k/a/2/1/0", Entity: "k/a/2", Record: 1}}})
+	refuse(t, s, store.Batch{Forget: "k/a"}, store.ErrConflict)
+	commit(t, s, store.Batch{ClearTimers: []store.Timer{timer}})
+	refuse(t, s, store.Batch{Forget: "k/a"}, store.ErrConflict)
+	commit(t, s, store.Batch{Done: []string{message.Key}})
+	refuse(t, s, store.Batch{Forget: "k/a", Record: record("k/a", 3)}, store.ErrConflict)
+	for n := uint64(3); n < 700; n++ { // more than is removed at once
+		commit(t, s, store.Batch{Record: record("k/a", n), Closed: true})
+	}
+	commit(t, s, store.Batch{Forget: "k/a", Rows: []store.RowChange{{Key: key("a"), Delete: true}}})
+	for range 2 {
+		same(t, "journal", collect(t, s.Journal(ctx, "k/a", 0)), []store.Record{})
+		same(t, "open", collect(t, s.OpenEntities(ctx, "k")), []store.ID{"k/a/2"})
+		if _, _, err := s.Snapshot(ctx, "k/a"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("snapshot: %v", err)
+		}
+		if _, err := s.Get(ctx, key("a")); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("row: %v", err)
+		}
+		commit(t, s, store.Batch{Forget: "k/a"})
+	}
+	refuse(t, s, store.Batch{Record: record("k/a", 700)}, store.ErrConflict)
+	commit(t, s, store.Batch{Record: record("k/a", 1)}) // the name is free
+	same(t, "new journal", collect(t, s.Journal(ctx, "k/a", 0)), []store.Record{*record("k/a", 1)})
 }
 
 func key(id string) store.Key {
@@ -409,6 +443,9 @@ func model(t *rapid.T, open Open) {
 		if want == nil && b.Record != nil {
 			numbers[b.Record.Entity] = b.Record.Number
 		}
+		if want == nil {
+			delete(numbers, b.Forget)
+		}
 	}
 	same(t, "the store differs from the model", dump(t, s), dump(t, m))
 	if reopen != nil {
@@ -472,12 +509,16 @@ func drawBatch(t *rapid.T, numbers map[store.ID]uint64) store.Batch {
 		b.Receipts = append(b.Receipts, r)
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "messages") {
+		of := id.Draw(t, "entity")
 		b.Outbox = append(b.Outbox, store.Message{
-			Key: name.Draw(t, "message"), Entity: id.Draw(t, "entity"), Record: rapid.Uint64Range(1, 9).Draw(t, "record"), Body: bytes.Draw(t, "body"),
+			Key: string(of) + "/" + name.Draw(t, "message"), Entity: of, Record: rapid.Uint64Range(1, 9).Draw(t, "record"), Body: bytes.Draw(t, "body"),
 		})
 	}
 	if maybe("done") {
-		b.Done = append(b.Done, name.Draw(t, "done"))
+		b.Done = append(b.Done, string(id.Draw(t, "entity"))+"/"+name.Draw(t, "done"))
+	}
+	if maybe("forget") {
+		b.Forget = id.Draw(t, "entity")
 	}
 	return b
 }
