@@ -39,7 +39,8 @@ const (
 
 const (
 	maxStateName = 80
-	maxNesting   = 100 // States blocks within one another; AWS does not publish its number
+	maxRegexes   = 1 << 20 // instructions of all regular expressions together, which are kept with the machine
+	maxNesting   = 100     // States blocks within one another; AWS does not publish its number
 )
 
 // Parse reads a definition. The machine is nil when a diagnostic is an error; warnings may come with a machine.
@@ -79,6 +80,7 @@ type parser struct {
 	names   map[string]bool
 	depth   int
 	labels  map[string]bool
+	regexes int               // instructions of all regular expressions
 	outer   []map[string]bool // variables that the blocks around assign
 
 	language QueryLanguage // of the state that is being read
@@ -528,6 +530,13 @@ func (p *parser) state(name string, o object) State {
 	paths, templates := reads(s)
 	for _, t := range templates {
 		paths = slices.AppendSeq(paths, t.Paths())
+		t.eachQuery(func(q *query) bool { p.regexes += q.program.RegexSize(); return true })
+	}
+	for _, path := range paths {
+		p.regexes += path.RegexSize()
+	}
+	if p.regexes > maxRegexes {
+		p.schema(o.v, o.pointer, "The regular expressions of the definition are too large together: their repetitions make them %d steps long, and %d are the most", p.regexes, maxRegexes)
 	}
 	s.Base().ReadsContext = slices.ContainsFunc(paths, func(p *jsonpath.Path) bool { root, _ := p.Root(); return root == jsonpath.RootContext }) ||
 		slices.ContainsFunc(templates, (*Template).readsContext)

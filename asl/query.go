@@ -189,7 +189,12 @@ func (q *query) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure
 			}
 		}
 	}
-	out, err := q.program.Eval(jsonvalue.Value{}, bindings, jsonata.Env{Now: v.Now, Random: v.Random, StepFunctions: true, Limits: v.Limits.Expression, States: states})
+	limits := v.Limits.Expression
+	if limits.Steps <= 0 {
+		limits.Steps = jsonata.DefaultLimits.Steps
+	}
+	limits.Steps = max(1, min(limits.Steps, maxExpressions*limits.Steps-v.used))
+	out, err := q.program.Eval(jsonvalue.Value{}, bindings, jsonata.Env{Now: v.Now, Random: v.Random, StepFunctions: true, Limits: limits, States: states, Used: &v.used})
 	switch {
 	case errors.Is(err, jsonata.ErrUnsupportedResult):
 		return out, q.failure(v, "returned an unsupported result type.")
@@ -198,8 +203,11 @@ func (q *query) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure
 	case out.IsZero():
 		return out, q.failure(v, "returned nothing (undefined).")
 	}
-	return out, nil
+	return out, v.gave(out)
 }
+
+// maxExpressions is how often all expressions of a visit together may spend what one of them may.
+const maxExpressions = 5
 
 // thrown is how AWS goes on after "threw an error during evaluation": with code and text of the error, or, when a budget
 // is spent, with a text of its own.

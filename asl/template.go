@@ -86,13 +86,30 @@ func (t *Template) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Fail
 	if t.root == nil {
 		return t.source, nil
 	}
+	v.made = 0
 	return t.root.eval(v, input)
+}
+
+// maxMade is how much the expressions of one template may give together, unless a payload may be larger: what exceeds the limit
+// of payloads by far is not made to its end.
+const maxMade = 16 << 20
+
+// gave accounts for what an expression has given.
+func (v *Visit) gave(value jsonvalue.Value) *Failure {
+	if v.made += value.Size(); v.made > max(maxMade, 4*v.Limits.Payload) {
+		return v.tooMuch()
+	}
+	return nil
 }
 
 func (n constantNode) eval(*Visit, jsonvalue.Value) (jsonvalue.Value, *Failure) { return n.value, nil }
 
 func (n expressionNode) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	return v.expression(n.Expression, n.field, input)
+	value, f := v.expression(n.Expression, n.field, input)
+	if f == nil {
+		f = v.gave(value)
+	}
+	return value, f
 }
 
 func (n arrayNode) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure) {

@@ -37,7 +37,9 @@ type Visit struct {
 	Random  func() uint64                             // for States.UUID, States.MathRandom, $uuid and $random; nil: the first two fail
 	Limits  Limits
 
-	has string // JSONata: the member that $states has besides input and context
+	has  string // JSONata: the member that $states has besides input and context
+	made int    // bytes that the expressions of the present template have given
+	used int64  // steps that the expressions of the visit have taken
 }
 
 // Exit is what a state leaves behind.
@@ -87,7 +89,7 @@ func (v *Visit) parameters(t *Template, effective jsonvalue.Value) (jsonvalue.Va
 		return effective, nil
 	}
 	args, f := t.eval(v, effective)
-	if f == nil && tooLarge(args, v.Limits.Payload) {
+	if f == nil && tooLarge(args, v.Limits.Payload) || f != nil && f.Error == ErrDataLimitExceeded {
 		f = &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' provided parameters with a size exceeding the maximum number of bytes service limit."}
 	}
 	return args, f
@@ -353,9 +355,13 @@ func (v *Visit) exit(raw, selected jsonvalue.Value, at ResultPath, assign *Templ
 
 func (v *Visit) checkOutput(output jsonvalue.Value) *Failure {
 	if tooLarge(output, v.Limits.Payload) {
-		return &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' returned a result with a size exceeding the maximum number of bytes service limit."}
+		return v.tooMuch()
 	}
 	return nil
+}
+
+func (v *Visit) tooMuch() *Failure {
+	return &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' returned a result with a size exceeding the maximum number of bytes service limit."}
 }
 
 // place puts a result into the state's input.
@@ -375,6 +381,9 @@ func (v *Visit) place(result jsonvalue.Value, at ResultPath) (jsonvalue.Value, *
 
 func (v *Visit) assign(t *Template, input jsonvalue.Value) ([]Assignment, *Failure) {
 	values, f := t.eval(v, input)
+	if f != nil && f.Error == ErrDataLimitExceeded {
+		f = TooManyVariables(v.State)
+	}
 	if f != nil {
 		return nil, f
 	}

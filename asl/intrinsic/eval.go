@@ -26,7 +26,13 @@ type Env struct {
 	Random   func() uint64
 	MaxText  int // bytes that hashes and Base64 take; 0: no limit
 	MaxArray int // bytes of an array argument; 0: no limit
+
+	made int // bytes of all arguments so far
 }
+
+// maxMade is how many bytes the arguments of a call and of the calls within it may have together, unless four arrays of the
+// largest size need more: what is made of them is hardly larger.
+const maxMade = 16 << 20
 
 // Error is why a call failed.
 type Error struct {
@@ -105,6 +111,10 @@ func (c *Call) eval(e *Env) (jsonvalue.Value, error) {
 			args[i] = a.constant
 		default:
 			args[i] = jsonvalue.Str(unescape(a.literal))
+		}
+		e.made += args[i].Size()
+		if most := max(maxMade, 4*e.MaxArray); e.made > most {
+			return jsonvalue.Value{}, failf("The arguments of %s exceed the maximum size of %d bytes", c.fn.name, most)
 		}
 	}
 	return c.fn.eval(e, c, args)
@@ -517,7 +527,11 @@ func stringSplit(e *Env, c *Call, args []jsonvalue.Value) (jsonvalue.Value, erro
 		return jsonvalue.Value{}, err
 	}
 	var out []jsonvalue.Value
-	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+	splits := map[rune]bool{}
+	for _, r := range separators {
+		splits[r] = true
+	}
+	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return splits[r] }) {
 		out = append(out, jsonvalue.Str(part))
 	}
 	return jsonvalue.Array(out...), nil

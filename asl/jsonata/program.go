@@ -23,6 +23,7 @@ type Env struct {
 	// States are the members of the variable $states. They are read where they are, never copied into one object.
 	States []jsonvalue.Member
 	Limits Limits // zero fields have the values of DefaultLimits
+	Used   *int64 // where the steps that were taken are added; nil: nowhere
 }
 
 // Limits are the budget of an evaluation.
@@ -71,6 +72,9 @@ func (p *Program) Eval(input jsonvalue.Value, bindings map[string]jsonvalue.Valu
 		e.builtin = stepFunctionsBuiltins
 	}
 	defer func() {
+		if env.Used != nil {
+			*env.Used += e.steps
+		}
 		if r := recover(); r != nil {
 			if thrown, ok := r.(*Error); ok {
 				e.locate(thrown)
@@ -181,6 +185,16 @@ func (p *Program) TopLevel() (found []string) {
 	}
 	walk(p.root)
 	return found
+}
+
+// RegexSize is the size of all regular expressions in the program, in instructions.
+func (p *Program) RegexSize() (size int) {
+	p.root.visit(func(n *node) {
+		if n.regex != nil {
+			size += n.regex.Size()
+		}
+	})
+	return size
 }
 
 // Reference is the use of a member of a variable, such as $states.input.

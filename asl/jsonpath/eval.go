@@ -8,10 +8,26 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-// budget is how many values one evaluation may visit.
+// budget is how many values one evaluation may visit, and the work of filters and the making of results in like units.
 const budget = 1_000_000
 
 var errBudget = errors.New("the path visits too many values")
+
+// Work that counts as much as visiting one value.
+const (
+	copied   = 128 // bytes put into an array or object
+	compared = 512 // bytes compared or looked through
+	passed   = 64  // members or elements passed by on the way to one
+	matched  = 256 // instructions of a regular expression
+)
+
+// spend accounts for n units of work.
+func (e *evaluation) spend(n int) error {
+	if e.spent += n; e.spent > budget || n < 0 {
+		return errBudget
+	}
+	return nil
+}
 
 // Eval applies the path to the value of its root. A definite path gives the value or an error in AWS's words; an
 // indefinite one gives an array.
@@ -47,7 +63,13 @@ func (e *evaluation) whole(p *Path, root jsonvalue.Value) (jsonvalue.Value, erro
 		}
 	}
 	var found []jsonvalue.Value
-	w := walker{e, p, tokens, func(v jsonvalue.Value) { found = append(found, v) }}
+	w := walker{e, p, tokens, func(v jsonvalue.Value) error {
+		found = append(found, v)
+		if definite {
+			return nil
+		}
+		return e.spend(v.Size() / copied)
+	}}
 	// AWS: an indefinite path that loses its way finds nothing and is no error: recorded in base.json
 	// (test_json_path_array_wildcard_or_slice_with_no_input).
 	err := w.walk(0, root, definite)
@@ -64,6 +86,9 @@ func (e *evaluation) whole(p *Path, root jsonvalue.Value) (jsonvalue.Value, erro
 		result = found[len(found)-1]
 	}
 	if call != "" {
+		if err := e.spend(result.Size() / compared); err != nil {
+			return jsonvalue.Value{}, err
+		}
 		return apply(call, result)
 	}
 	return result, nil
@@ -74,7 +99,7 @@ type walker struct {
 	e      *evaluation
 	p      *Path
 	tokens []token
-	emit   func(jsonvalue.Value)
+	emit   func(jsonvalue.Value) error
 }
 
 // path is how AWS writes the first n tokens of a definite path.
@@ -89,12 +114,11 @@ func (w *walker) path(n int) string {
 // walk applies the tokens from i on; definite says that only single names and indexes came before.
 func (w *walker) walk(i int, v jsonvalue.Value, definite bool) error {
 	e := w.e
-	if e.spent++; e.spent > budget {
-		return errBudget
+	if err := e.spend(1); err != nil {
+		return err
 	}
 	if i == len(w.tokens) {
-		w.emit(v)
-		return nil
+		return w.emit(v)
 	}
 	t := &w.tokens[i]
 	leaf := i == len(w.tokens)-1
@@ -109,14 +133,20 @@ func (w *walker) walk(i int, v jsonvalue.Value, definite bool) error {
 		if len(t.names) > 1 && leaf { // one object of the members that exist
 			var members []jsonvalue.Member
 			for _, n := range t.names {
-				if m, ok := v.Get(n); ok {
+				m, ok := v.Get(n)
+				if err := e.spend(v.Len()/passed + m.Size()/copied); err != nil {
+					return err
+				}
+				if ok {
 					members = append(members, jsonvalue.M(n, m))
 				}
 			}
-			w.emit(jsonvalue.Object(members...))
-			return nil
+			return w.emit(jsonvalue.Object(members...))
 		}
 		for _, n := range t.names {
+			if err := e.spend(v.Len() / passed); err != nil {
+				return err
+			}
 			m, ok := v.Get(n)
 			if !ok {
 				if !leaf && definite && len(t.names) == 1 {
@@ -148,6 +178,9 @@ func (w *walker) walk(i int, v jsonvalue.Value, definite bool) error {
 				if at < 0 || at >= n {
 					continue
 				}
+				if err := e.spend(at / passed); err != nil {
+					return err
+				}
 				if err := w.walk(i+1, v.Index(at), definite && len(t.indexes) == 1); err != nil {
 					return err
 				}
@@ -167,7 +200,10 @@ func (w *walker) walk(i int, v jsonvalue.Value, definite bool) error {
 		}
 		at := 0
 		for m := range v.Elements() {
-			if at >= from && at < to {
+			if at >= to {
+				break
+			}
+			if at >= from {
 				if err := w.walk(i+1, m, false); err != nil {
 					return err
 				}

@@ -1,10 +1,10 @@
 package jsonpath
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
+	"github.com/mayfly-run/mayfly/internal/regex"
 )
 
 // expr is a filter's condition.
@@ -20,7 +20,7 @@ type (
 	compare    struct {
 		left, right operand
 		op          string
-		re          *regexp.Regexp
+		re          *regex.Regexp
 	}
 )
 
@@ -84,9 +84,6 @@ func (x existsExpr) accept(e *evaluation, v jsonvalue.Value) (bool, error) {
 }
 
 func (x compare) accept(e *evaluation, v jsonvalue.Value) (bool, error) {
-	if e.spent++; e.spent > budget {
-		return false, errBudget
-	}
 	a, err := x.left.value(e, v)
 	if err != nil {
 		return false, err
@@ -95,14 +92,28 @@ func (x compare) accept(e *evaluation, v jsonvalue.Value) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	equal := !a.IsZero() && !b.IsZero() && jsonvalue.Equal(a, b)
+	work := 1 + min(a.Size(), b.Size())/compared
 	switch x.op {
-	case "==", "===":
-		return equal, nil
-	case "!=", "!==":
-		return !equal, nil
 	case "=~":
-		return a.Kind() == jsonvalue.KindString && x.re.MatchString(a.Str()), nil
+		work = 1 + a.Size()/matched*x.re.Size() + a.Size()%matched*x.re.Size()/matched
+	case "in", "nin":
+		work = searching(b, a)
+	case "contains":
+		work = searching(a, b) + a.Size()/compared
+	case "size", "empty":
+		work = 1 + a.Size()/compared
+	case "anyof", "noneof", "subsetof":
+		work = 1 + a.Len()*searching(b, jsonvalue.Value{}) + min(a.Len()*b.Size(), b.Len()*a.Size())/compared
+	}
+	if err := e.spend(work); err != nil {
+		return false, err
+	}
+	switch x.op {
+	case "==", "===", "!=", "!==":
+		equal := !a.IsZero() && !b.IsZero() && jsonvalue.Equal(a, b)
+		return equal == (x.op[0] == '='), nil
+	case "=~":
+		return a.Kind() == jsonvalue.KindString && x.re.Get().MatchString(a.Str()), nil
 	case "in", "nin":
 		return contains(b, a) == (x.op == "in"), nil
 	case "contains":
@@ -157,6 +168,11 @@ func (x compare) accept(e *evaluation, v jsonvalue.Value) (bool, error) {
 		return c > 0, nil
 	}
 	return c >= 0, nil
+}
+
+// searching is the work of looking for v in a list or a text.
+func searching(list, v jsonvalue.Value) int {
+	return 1 + list.Len()/16 + min(list.Size(), list.Len()*v.Size()+v.Size())/compared
 }
 
 func contains(list, v jsonvalue.Value) bool {
@@ -284,7 +300,7 @@ func (p *parser) operand() (operand, error) {
 		p.at++
 		inner := &parser{s: p.s, at: p.at, depth: p.depth}
 		tokens, err := inner.tokens()
-		p.at = inner.at
+		p.at, p.regexes = inner.at, p.regexes+inner.regexes
 		if err != nil {
 			return operand{}, err
 		}
@@ -341,7 +357,7 @@ func (p *parser) operand() (operand, error) {
 	}
 }
 
-func (p *parser) regexp() (*regexp.Regexp, error) {
+func (p *parser) regexp() (*regex.Regexp, error) {
 	if p.peek() != '/' {
 		return nil, p.errorf("a pattern /…/ must follow =~")
 	}
@@ -362,9 +378,10 @@ func (p *parser) regexp() (*regexp.Regexp, error) {
 		pattern = "(?" + string(p.peek()) + ")" + pattern
 		p.at++
 	}
-	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	re, err := regex.Parse("^(?:" + pattern + ")$")
 	if err != nil {
 		return nil, p.errorf("%v", err)
 	}
+	p.regexes += re.Size()
 	return re, nil
 }

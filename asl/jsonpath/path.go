@@ -26,6 +26,7 @@ type Path struct {
 	variable string
 	tokens   []token
 	definite bool
+	regexes  int
 }
 
 type tokenKind int
@@ -171,10 +172,14 @@ func ParseReference(text string) ([]jsonvalue.Step, error) {
 	return steps, nil
 }
 
+// RegexSize is the size of all regular expressions in the path, in instructions.
+func (p *Path) RegexSize() int { return p.regexes }
+
 type parser struct {
-	s     string
-	at    int
-	depth int
+	s       string
+	at      int
+	depth   int
+	regexes int // instructions of all regular expressions so far
 }
 
 func (p *parser) errorf(format string, args ...any) error {
@@ -211,7 +216,7 @@ func identifierRune(r rune, first bool) bool {
 // path reads from $ to where no token follows. At the top everything must belong to the path; in a filter or an
 // intrinsic function's arguments blanks, operators, commas and parentheses end it.
 func (p *parser) path(top bool) (*Path, error) {
-	start := p.at
+	start, regexes := p.at, p.regexes
 	if p.peek() != '$' {
 		return nil, p.errorf("a path begins with $")
 	}
@@ -242,7 +247,7 @@ func (p *parser) path(top bool) (*Path, error) {
 	if err != nil {
 		return nil, err
 	}
-	path.tokens, path.text = tokens, p.s[start:p.at]
+	path.tokens, path.text, path.regexes = tokens, p.s[start:p.at], p.regexes-regexes
 	for i, t := range tokens {
 		last := i == len(tokens)-1
 		switch t.kind {
