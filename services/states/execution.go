@@ -1,7 +1,6 @@
 package states
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -312,7 +311,7 @@ func (s *Service) GetExecutionHistory(ctx context.Context, in *api.GetExecutionH
 	out := &api.GetExecutionHistoryOutput{Events: []api.HistoryEvent{}}
 	withData := in.IncludeExecutionData == nil || *in.IncludeExecutionData
 	var more bool
-	payload := written{d: d}
+	payload := newWritten(d)
 	for e, err := range s.cfg.Engine.History(ctx, d.ARN) {
 		if err != nil {
 			return nil, fmt.Errorf("read the history of %s: %w", d.ARN, err)
@@ -344,24 +343,53 @@ func (s *Service) GetExecutionHistory(ctx context.Context, in *api.GetExecutionH
 }
 
 // written is how the payloads of a history are shown. AWS: the input keeps the blanks that it was written with as long as
-// it is only passed on; what a Task, Parallel or Map makes has none (recorded: scenarios test_map_state_legacy_config_inline).
+// it is only passed on, and a Parallel joins the texts of its branches; what a Task or Map makes has none (recorded:
+// scenarios test_map_state_legacy_config_inline, test_parallel_state_nested).
 type written struct {
-	d    *engine.Description
-	made bool // a state has made something new
+	texts map[string]string // as they were written, by what they are without blanks
+	made  bool              // a state has made something new
+}
+
+func newWritten(d *engine.Description) *written {
+	w := &written{texts: map[string]string{}}
+	if d.Text != "" {
+		w.texts[d.Input.String()] = d.Text
+	}
+	return w
 }
 
 func (w *written) next(e *history.Event) {
 	switch e.Type {
-	case history.TaskStateExited, history.ParallelStateExited, history.MapStateExited:
+	case history.TaskStateExited, history.MapStateExited:
 		w.made = true
+	case history.ParallelStateExited:
+		w.join(e.Details.(*history.Exited).Output)
+	}
+}
+
+// maxJoined is how many bytes of blanks and all are kept of a Parallel's output.
+const maxJoined = 1 << 20
+
+// join notes the output of a Parallel when it is made of texts that its branches passed on.
+func (w *written) join(output jsonvalue.Value) {
+	var parts []string
+	known, size := false, 0
+	for v := range output.Elements() {
+		text, ok := w.texts[v.String()]
+		parts, known = append(parts, cmp.Or(text, v.String())), known || ok
+		size += len(parts[len(parts)-1])
+	}
+	if w.made = w.made || !known || size > maxJoined; !w.made {
+		w.texts[output.String()] = "[" + strings.Join(parts, ",") + "]"
 	}
 }
 
 func (w *written) text(v jsonvalue.Value) string {
-	if w.d.Text != "" && !w.made && bytes.Equal(v.Raw(), w.d.Input.Raw()) {
-		return w.d.Text
+	compact := v.String()
+	if text, ok := w.texts[compact]; ok && !w.made {
+		return text
 	}
-	return v.String()
+	return compact
 }
 
 func historyEvent(e *history.Event, withData bool, text func(jsonvalue.Value) string) (h api.HistoryEvent, err error) {
