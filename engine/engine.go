@@ -49,6 +49,8 @@ type Config struct {
 	Changed func(s *execution.Snapshot, ev *history.Event) []durable.Send
 	// Observe is told of the committed facts of every execution, in order; it must not block. nil: nobody.
 	Observe func(s *execution.Snapshot, facts []execution.Fact)
+	// Arguments says why a task cannot be started with its arguments; package execution says more. nil: any can.
+	Arguments func(r execution.Resource, args jsonvalue.Value) error
 	// Calls read the items of Distributed Maps and write their results. nil: only what a state's input holds can be mapped
 	// over.
 	Calls awscall.Caller
@@ -110,7 +112,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		queues: map[string]*queue{}, polls: map[string]map[execution.TaskID]*poll{}, calls: map[taskRef]context.CancelCauseFunc{},
 		waiters: map[string][]chan struct{}{}}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	e.core = execution.Core{Limits: cfg.Limits, Machine: e.machine, Token: e.token, Activity: e.hasActivity}
+	e.core = execution.Core{Limits: cfg.Limits, Machine: e.machine, Token: e.token, Activity: e.hasActivity, Arguments: cfg.Arguments}
 	e.standard = durable.Register(cfg.Loop, e.kind())
 	e.runs = newMapRuns(e)
 	if cfg.ExpressLoop != nil {

@@ -19,6 +19,9 @@ type Core struct {
 	Token func(execution string, task TaskID) string
 	// Activity reports whether an activity exists; nil: all do.
 	Activity func(arn string) bool
+	// Arguments says why a task cannot be started with these arguments, nil when nothing speaks against it; nil: any can. It
+	// must be pure.
+	Arguments func(r Resource, args jsonvalue.Value) error
 }
 
 // turn is one decision in the making.

@@ -39,6 +39,12 @@ func (t *turn) schedule(a Addr, f *Frame) {
 	if fail == nil {
 		creds, fail = v.Credentials(effective)
 	}
+	if fail == nil && t.c.Arguments != nil {
+		if err := t.c.Arguments(r, args); err != nil { // AWS: nothing has been scheduled then, and nothing catches it
+			f := t.runtime(f, fmt.Sprintf("The Parameters '%s' could not be used to start the Task: [%s]", args, err))
+			fail = &f
+		}
+	}
 	if fail != nil {
 		t.fail(a, *fail, "")
 		return

@@ -62,6 +62,7 @@ type action struct {
 	service string   // signing name
 	calls   []string // the operations that it needs
 	start   func(c *call) (integration.Result, error)
+	check   func(args jsonvalue.Value) error // nil: they are those of the first operation
 	// The rest is for .sync: poll reads the job, watches names what tells of its changes, cancel ends it.
 	poll    func(c *call, h handle) (integration.Result, error)
 	watches func(h handle) []string
@@ -119,7 +120,38 @@ func (t *Tasks) Start(ctx context.Context, task integration.Task) (integration.R
 	}
 	a := actions[r.Service+":"+r.API]
 	c.service = a.service
+	if a.check != nil {
+		if err := a.check(task.Input); err != nil {
+			return c.result(integration.Result{}, err)
+		}
+	}
 	return c.result(a.start(c))
+}
+
+// CheckArguments says why a task cannot be started with its arguments, nil when nothing speaks against it or when there is
+// no model of what it calls. It is pure. What is missing is the API's own business: it says so itself.
+// AWS: the state fails with States.Runtime before the task is scheduled; the definition was accepted.
+func CheckArguments(r execution.Resource, args jsonvalue.Value) error {
+	if r.Kind != execution.Service {
+		return nil
+	}
+	var op *awsapi.Operation
+	if name, isSDK := strings.CutPrefix(r.Service, "aws-sdk:"); isSDK {
+		op = operation(modelled[name], r.API)
+	} else {
+		a := actions[r.Service+":"+r.API]
+		switch {
+		case a.check != nil:
+			return a.check(args)
+		case len(a.calls) > 0:
+			op = awsapi.Load(a.service).Operations[a.calls[0]]
+		}
+	}
+	if op == nil {
+		return nil
+	}
+	_, err := toDocument(input(op), args)
+	return err
 }
 
 // Poll implements integration.Integration.

@@ -195,6 +195,10 @@ func TestCases(t *testing.T) {
 			s := &script{t: t, next: x.Calls}
 			tasks := awstask.New(awstask.Config{Calls: s})
 			given := task(x.Resource, jsonvalue.MustParse(string(x.Input)))
+			unfit := strings.Contains(x.Cause, "could not be used to start the Task")
+			if err := awstask.CheckArguments(given.Resource, given.Input); (err != nil) != unfit || unfit && !strings.Contains(x.Cause, "["+err.Error()+"]") {
+				t.Errorf("the arguments are judged: %v", err)
+			}
 			r, err := tasks.Start(t.Context(), given)
 			check(t, s, x.outcome, r, err)
 			j := integration.Job{Execution: outer, Attempt: 1, Resource: given.Resource, Principal: given.Principal, Handle: r.Handle}

@@ -23,6 +23,7 @@ func init() {
 	watchCluster := func(h handle) []string { return []string{h.Cluster} }
 	actions[emr+":createCluster"] = action{
 		service: emr, calls: []string{"RunJobFlow", "DescribeCluster"}, start: createCluster,
+		check: func(args jsonvalue.Value) error { _, err := clusterArguments(args); return err },
 		poll: func(c *call, h handle) (integration.Result, error) {
 			return c.pollCluster(h, "WAITING")
 		},
@@ -34,6 +35,7 @@ func init() {
 	}
 	actions[emr+":addStep"] = action{
 		service: emr, calls: []string{"AddJobFlowSteps", "DescribeStep"}, start: addStep,
+		check:   func(args jsonvalue.Value) error { _, err := stepArguments(args); return err },
 		poll:    pollStep,
 		watches: func(h handle) []string { return []string{h.Cluster + "/" + h.Step} },
 		cancel: func(c *call, h handle) error {
@@ -43,7 +45,7 @@ func init() {
 		},
 	}
 	actions[emr+":terminateCluster"] = action{
-		service: emr, calls: []string{"TerminateJobFlows", "DescribeCluster"},
+		service: emr, calls: []string{"TerminateJobFlows", "DescribeCluster"}, check: fields("ClusterId"),
 		start: func(c *call) (integration.Result, error) {
 			id, err := c.argument("ClusterId")
 			if err != nil {
@@ -56,9 +58,11 @@ func init() {
 		},
 		watches: watchCluster,
 	}
-	actions[emr+":cancelStep"] = action{service: emr, calls: []string{"CancelSteps"}, start: cancelStep}
-	actions[emr+":setClusterTerminationProtection"] = action{service: emr, calls: []string{"SetTerminationProtection"}, start: protect}
+	actions[emr+":cancelStep"] = action{service: emr, calls: []string{"CancelSteps"}, check: fields("ClusterId", "StepId"), start: cancelStep}
+	actions[emr+":setClusterTerminationProtection"] = action{service: emr, calls: []string{"SetTerminationProtection"},
+		check: fields("ClusterId", "TerminationProtected"), start: protect}
 	actions[emr+":modifyInstanceGroupByName"] = action{service: emr, calls: []string{"ListInstanceGroups", "ModifyInstanceGroups"},
+		check: fields("ClusterId", "InstanceGroupName", "InstanceGroup"),
 		start: func(c *call) (integration.Result, error) {
 			return c.modifyByName("InstanceGroup", "ListInstanceGroups", "InstanceGroups", func(cluster, id string, change map[string]any) (string, map[string]any) {
 				change["InstanceGroupId"] = id
@@ -66,6 +70,7 @@ func init() {
 			})
 		}}
 	actions[emr+":modifyInstanceFleetByName"] = action{service: emr, calls: []string{"ListInstanceFleets", "ModifyInstanceFleet"},
+		check: fields("ClusterId", "InstanceFleetName", "InstanceFleet"),
 		start: func(c *call) (integration.Result, error) {
 			return c.modifyByName("InstanceFleet", "ListInstanceFleets", "InstanceFleets", func(cluster, id string, change map[string]any) (string, map[string]any) {
 				change["InstanceFleetId"] = id
@@ -74,11 +79,32 @@ func init() {
 		}}
 }
 
+func missing(name string) error {
+	return &badParameter{fmt.Sprintf("The field '%s' is required but was missing", name)}
+}
+
+// fields checks that these are the arguments: Step Functions' own, which are no API's.
+func fields(names ...string) func(args jsonvalue.Value) error {
+	return func(args jsonvalue.Value) error {
+		for name := range args.Members() {
+			if !slices.Contains(names, name) {
+				return unsupported(name)
+			}
+		}
+		for _, name := range names {
+			if _, ok := args.Get(name); !ok {
+				return missing(name)
+			}
+		}
+		return nil
+	}
+}
+
 // argument is a required text among the arguments.
 func (c *call) argument(name string) (string, error) {
 	v, ok := c.task.Input.Get(name)
 	if !ok || v.Kind() != jsonvalue.KindString {
-		return "", &badParameter{fmt.Sprintf("The field '%s' is required but was missing", name)}
+		return "", missing(name)
 	}
 	return v.Str(), nil
 }
@@ -92,19 +118,26 @@ func (c *call) void(op string, in map[string]any, h *handle) (integration.Result
 	return c.answer(c.withMetadata(jsonvalue.Object(), doc), h), nil
 }
 
-// createCluster is RunJobFlow without steps, for a cluster that stays.
-func createCluster(c *call) (integration.Result, error) {
-	op := c.model("RunJobFlow")
-	in, err := toDocument(input(op), c.task.Input)
+func clusterArguments(args jsonvalue.Value) (map[string]any, error) {
+	in, err := toDocument(input(awsapi.Load(emr).Operations["RunJobFlow"]), args)
 	if err != nil {
-		return integration.Result{}, err
+		return nil, err
 	}
 	if _, ok := in["Steps"]; ok {
-		return integration.Result{}, &badParameter{"The field 'Steps' is not supported by Step Functions"}
+		return nil, unsupported("Steps")
 	}
 	instances, _ := in["Instances"].(map[string]any)
 	if keep, _ := instances["KeepJobFlowAliveWhenNoSteps"].(bool); !keep {
-		return integration.Result{}, &badParameter{"The value for the field 'KeepJobFlowAliveWhenNoSteps' must be TRUE"}
+		return nil, &badParameter{"The value for the field 'KeepJobFlowAliveWhenNoSteps' must be TRUE"}
+	}
+	return in, nil
+}
+
+// createCluster is RunJobFlow without steps, for a cluster that stays.
+func createCluster(c *call) (integration.Result, error) {
+	in, err := clusterArguments(c.task.Input)
+	if err != nil {
+		return integration.Result{}, err
 	}
 	doc := map[string]any{}
 	if c.t.cfg.Remote(emr) {
@@ -198,22 +231,28 @@ func (c *call) lost(err error) (integration.Result, error) {
 	return integration.Result{}, err
 }
 
+// stepArguments are those of addStep but the cluster's: the step that is added.
+func stepArguments(args jsonvalue.Value) (step any, err error) {
+	for name := range args.Members() {
+		if name != "ClusterId" && name != "Step" && name != "ExecutionRoleArn" {
+			return nil, unsupported(name)
+		}
+	}
+	for _, name := range []string{"ClusterId", "Step"} {
+		if _, ok := args.Get(name); !ok {
+			return nil, missing(name)
+		}
+	}
+	return toTree(&awsapi.Ref{To: awsapi.Load(emr).Shapes["StepConfig"]}, args.Member("Step"), "Step")
+}
+
 // addStep adds one step.
 func addStep(c *call) (integration.Result, error) {
 	cluster, err := c.argument("ClusterId")
 	if err != nil {
 		return integration.Result{}, err
 	}
-	for name := range c.task.Input.Members() {
-		if name != "ClusterId" && name != "Step" && name != "ExecutionRoleArn" {
-			return integration.Result{}, &badParameter{fmt.Sprintf("The field '%s' is not supported by Step Functions", name)}
-		}
-	}
-	step, ok := c.task.Input.Get("Step")
-	if !ok {
-		return integration.Result{}, &badParameter{"The field 'Step' is required but was missing"}
-	}
-	config, err := toTree(&awsapi.Ref{To: awsapi.Load(emr).Shapes["StepConfig"]}, step, "Step")
+	config, err := stepArguments(c.task.Input)
 	if err != nil {
 		return integration.Result{}, err
 	}
@@ -316,7 +355,7 @@ func protect(c *call) (integration.Result, error) {
 	}
 	on, ok := c.task.Input.Get("TerminationProtected")
 	if !ok || on.Kind() != jsonvalue.KindBool {
-		return integration.Result{}, &badParameter{"The field 'TerminationProtected' is required but was missing"}
+		return integration.Result{}, missing("TerminationProtected")
 	}
 	return c.void("SetTerminationProtection", map[string]any{"JobFlowIds": []any{cluster}, "TerminationProtected": on.Bool()}, nil)
 }

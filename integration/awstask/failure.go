@@ -60,10 +60,13 @@ func apiFailure(err error, service, request string, newStyle *sdk) (f *asl.Failu
 	if status == 0 {
 		status = 400
 	}
-	name := ""
+	name, code := "", e.Code
 	if m := awsapi.Load(service); m != nil {
 		if shape := m.ErrorShape(e.Code); shape != nil {
 			name = shape.Name
+			if shape.Error != nil && shape.Error.Code != "" { // AWS: SQS sends its older code besides the shape's name
+				code = shape.Error.Code
+			}
 			if !strings.HasSuffix(name, "Exception") {
 				name += "Exception"
 			}
@@ -84,7 +87,7 @@ func apiFailure(err error, service, request string, newStyle *sdk) (f *asl.Failu
 		name = fam.base
 	}
 	return &asl.Failure{Error: fam.prefix + "." + name, Cause: fmt.Sprintf("%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)",
-		e.Message, fam.client, status, e.Code, request)}, true
+		e.Message, fam.client, status, code, request)}, true
 }
 
 // lacking reports whether the error says that Mayfly has no such operation.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly/internal/awsapi"
@@ -58,7 +59,7 @@ func toTree(ref *awsapi.Ref, v jsonvalue.Value, path string) (any, error) {
 		for name, member := range v.Members() {
 			m := memberNamed(s, name)
 			if m == nil {
-				return nil, &badParameter{fmt.Sprintf("The field '%s' is not supported by Step Functions", join(path, name))}
+				return nil, unsupported(name)
 			}
 			if member.Kind() == jsonvalue.KindNull {
 				continue
@@ -160,8 +161,16 @@ func number(v jsonvalue.Value) jsonvalue.Value {
 	return v
 }
 
-// memberNamed finds a member by its name in PascalCase, or as the model spells it.
+// unsupported is what AWS says of a field that the API does not have, or that is not written in PascalCase.
+func unsupported(name string) error {
+	return &badParameter{fmt.Sprintf(`The field "%s" is not supported by Step Functions`, name)}
+}
+
+// memberNamed finds a member by its name in PascalCase. AWS: also where the API itself writes it otherwise.
 func memberNamed(s *awsapi.Shape, name string) *awsapi.Ref {
+	if name == "" || unicode.IsLower(rune(name[0])) {
+		return nil
+	}
 	if m := s.MemberNamed(name); m != nil {
 		return m
 	}

@@ -62,9 +62,8 @@ func executionARN(machine, name string) string {
 	return strings.Join(append(slices.Clone(parts[:5]), "execution", parts[6], name), ":")
 }
 
-// described are the members of DescribeExecution that the integration passes on, in AWS's order.
-var described = []string{"Cause", "Error", "ExecutionArn", "Input", "InputDetails", "Name", "Output", "OutputDetails", "StartDate", "StateMachineArn", "Status", "StopDate"}
-
+// pollExecution waits for the end. AWS: the result is DescribeExecution's whole answer, sorted by name (recorded: credentials
+// test_cross_account_states_start_sync_execution).
 func pollExecution(c *call, h handle) (integration.Result, error) {
 	doc, err := c.invoke("DescribeExecution", map[string]any{"executionArn": h.Execution}, false)
 	if awscall.Code(err) == "ExecutionDoesNotExist" {
@@ -83,11 +82,7 @@ func pollExecution(c *call, h handle) (integration.Result, error) {
 		return integration.Result{Running: true}, nil
 	}
 	var members []jsonvalue.Member
-	for _, name := range described {
-		m, ok := v.Get(name)
-		if !ok {
-			continue
-		}
+	for name, m := range v.Members() {
 		if c.task.Resource.Pattern == execution.Sync2 && (name == "Input" || name == "Output") && status == "SUCCEEDED" {
 			if parsed, err := jsonvalue.Parse([]byte(m.Str())); err == nil {
 				m = parsed
@@ -95,7 +90,7 @@ func pollExecution(c *call, h handle) (integration.Result, error) {
 		}
 		members = append(members, jsonvalue.M(name, m))
 	}
-	out := jsonvalue.Object(members...)
+	out := merge(jsonvalue.Object(), members)
 	if status != "SUCCEEDED" {
 		return failed(&asl.Failure{Error: asl.ErrTaskFailed, Cause: out.String()}), nil
 	}

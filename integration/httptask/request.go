@@ -45,6 +45,12 @@ type request struct {
 	arrays     string          // ArrayFormat
 }
 
+// CheckArguments says why no call can be made with a state's arguments; nil when nothing speaks against it.
+func CheckArguments(args jsonvalue.Value) error {
+	_, err := parse(args)
+	return err
+}
+
 // parse reads the arguments of a state.
 func parse(args jsonvalue.Value) (*request, error) {
 	if args.Kind() != jsonvalue.KindObject {
@@ -52,7 +58,7 @@ func parse(args jsonvalue.Value) (*request, error) {
 	}
 	for name := range args.Members() {
 		if !slices.Contains(fields, name) {
-			return nil, wrong("The field '%s' is not supported by Step Functions", name)
+			return nil, wrong(`The field "%s" is not supported by Step Functions`, name)
 		}
 	}
 	r := &request{method: args.Member("Method").Str(), body: args.Member("RequestBody"), arrays: "INDICES"}
@@ -87,7 +93,7 @@ func parse(args jsonvalue.Value) (*request, error) {
 	for _, h := range r.headers {
 		name := strings.ToLower(h.Name)
 		if slices.Contains(forbidden, name) || slices.ContainsFunc(forbiddenPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
-			return nil, wrong("The header '%s' is not supported by Step Functions", h.Name)
+			return nil, wrong(`The header "%s" is not supported by Step Functions`, h.Name)
 		}
 	}
 	if r.query, err = pairs("QueryParameters", args.Member("QueryParameters"), true); err != nil {
@@ -106,7 +112,7 @@ func (r *request) transform(v jsonvalue.Value) error {
 	}
 	for name := range v.Members() {
 		if name != "RequestBodyEncoding" && name != "RequestEncodingOptions" {
-			return wrong("The field 'Transform.%s' is not supported by Step Functions", name)
+			return wrong(`The field "Transform.%s" is not supported by Step Functions`, name)
 		}
 	}
 	switch encoding, given := v.Get("RequestBodyEncoding"); {

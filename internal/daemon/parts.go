@@ -12,9 +12,11 @@ import (
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/integration/awstask"
+	"github.com/mayfly-run/mayfly/integration/httptask"
 	"github.com/mayfly-run/mayfly/integration/mocktask"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/identity"
+	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/internal/metrics"
 	"github.com/mayfly-run/mayfly/internal/wake"
 	"github.com/mayfly-run/mayfly/services/cloudformation"
@@ -119,6 +121,12 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake, Limits: limits,
 		Closed: p.closed, Observe: p.observe, Calls: p.gateway,
+		Arguments: func(r execution.Resource, args jsonvalue.Value) error {
+			if r.Service == "http" {
+				return httptask.CheckArguments(args)
+			}
+			return awstask.CheckArguments(r, args)
+		},
 	}); err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
