@@ -181,12 +181,16 @@ func (e *Entities[S, I, F, C]) View(ctx context.Context, id store.ID, f func(*S)
 	return err
 }
 
-// Forget removes a closed entity with its journal, and the rows that show it, in one batch; what comes later finds an
-// entity without records. rows is asked for them, or says that the entity is to stay: it must not keep or change the state,
-// and is asked again when what it saw was taken back. Forgetting what does not exist, or is to stay, is no error. ErrOpen:
-// the entity is not closed, or has a timer, a command or a message under way.
-func (e *Entities[S, I, F, C]) Forget(ctx context.Context, id store.ID, rows func(*S) (gone []store.RowChange, ok bool)) error {
-	_, err := e.wait(ctx, id, &input{label: "forget", forget: func(state any) ([]store.RowChange, bool) { return rows(state.(*S)) }})
+// Forget removes a closed entity with its journal, and changes rows with it, in one batch; what comes later finds an entity
+// without records. Where there is none the rows are changed all the same. due, if it is not nil, looks at the state first
+// and may leave everything as it is; it must not keep or change the state, and looks again when what it saw was taken back.
+// ErrOpen: the entity is not closed, or has a timer, a command or a message under way.
+func (e *Entities[S, I, F, C]) Forget(ctx context.Context, id store.ID, rows []store.RowChange, due func(*S) bool) error {
+	f := &forgetting{rows: rows}
+	if due != nil {
+		f.due = func(state any) bool { return due(state.(*S)) }
+	}
+	_, err := e.wait(ctx, id, &input{label: "forget", forget: f})
 	if errors.Is(err, store.ErrConflict) {
 		return ErrOpen
 	}

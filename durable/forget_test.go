@@ -15,9 +15,6 @@ func TestForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		key := store.Key{Service: "bank", Kind: "account", ID: "a"}
-		if err := w.store.Commit(t.Context(), store.Batch{Rows: []store.RowChange{{Key: key}}}); err != nil {
-			t.Fatal(err)
-		}
 		var shut atomic.Bool // the bank
 		shut.Store(true)
 		w.fail = func(string, int) error {
@@ -31,9 +28,7 @@ func TestForget(t *testing.T) {
 		l, e := w.open()
 		forget := func(want error) {
 			t.Helper()
-			err := e.Forget(t.Context(), "account/a", func(*account) ([]store.RowChange, bool) {
-				return []store.RowChange{{Key: key, Delete: true}}, true
-			})
+			err := e.Forget(t.Context(), "account/a", []store.RowChange{{Key: key, Delete: true}}, nil)
 			if !errors.Is(err, want) {
 				t.Errorf("forget: %v, want %v", err, want)
 			}
@@ -42,6 +37,9 @@ func TestForget(t *testing.T) {
 			gate <- struct{}{}
 		}
 		forget(nil) // there is none
+		if err := w.store.Commit(t.Context(), store.Batch{Rows: []store.RowChange{{Key: key}}}); err != nil {
+			t.Fatal(err)
+		}
 		do(t, e, "account/a", order{Do: "deposit", Amount: 5})
 		forget(durable.ErrOpen)
 		do(t, e, "account/a", order{Do: "transfer", Name: "rent", To: "account/b", Amount: 2})
@@ -54,14 +52,20 @@ func TestForget(t *testing.T) {
 		}
 		refused := make(chan error)
 		go func() {
-			refused <- e.Forget(t.Context(), "account/a", func(*account) ([]store.RowChange, bool) { return nil, true })
+			refused <- e.Forget(t.Context(), "account/a", nil, func(a *account) bool { return a.Ended })
 		}()
+		synctest.Wait()
+		seen := make(chan error)
+		go func() { seen <- e.View(t.Context(), "account/a", func(*account) {}) }()
 		synctest.Wait()
 		deposited := make(chan any)
 		go func() { deposited <- do(t, e, "account/a", order{Do: "deposit", Amount: 1}) }()
 		synctest.Wait()
 		for range cap(gate) - 8 {
 			gate <- struct{}{}
+		}
+		if err := <-seen; err != nil {
+			t.Errorf("view: %v", err)
 		}
 		if err := <-refused; !errors.Is(err, durable.ErrOpen) {
 			t.Errorf("forget: %v", err)
@@ -73,11 +77,14 @@ func TestForget(t *testing.T) {
 		shut.Store(false)
 		time.Sleep(time.Minute) // of the bubble: the bank answers, the money arrives
 		balance(t, e, "account/b", 2)
-		err := e.Forget(t.Context(), "account/a", func(a *account) ([]store.RowChange, bool) { return nil, a.Balance != 4 })
+		err := e.Forget(t.Context(), "account/a", []store.RowChange{{Key: key, Delete: true}}, func(a *account) bool { return a.Balance != 4 })
 		if err != nil {
 			t.Error(err)
 		}
 		balance(t, e, "account/a", 4) // it was to stay
+		if _, err := w.store.Get(t.Context(), key); err != nil {
+			t.Errorf("row: %v", err)
+		}
 		forget(nil)
 		gone := func() {
 			t.Helper()

@@ -37,12 +37,17 @@ type input struct {
 	more       bool // this is Kind.Continue
 	opened     bool // ask Kind.Opened for the body
 	view       func(state any)
-	forget     func(state any) (rows []store.RowChange, ok bool)
+	forget     *forgetting
 	broken     error // this stands for an input whose decision failed with it
 	// finish is called once, on the partition, after the commit. failed says that err means that nothing was decided
 	// or committed, so that the input may be given again.
 	finish func(reply any, err error)
 	failed bool
+}
+
+type forgetting struct {
+	rows []store.RowChange
+	due  func(state any) bool // nil: whatever the state is
 }
 
 func (in *input) fail(err error) {
@@ -292,21 +297,29 @@ func (p *partition) step(e *entity, in *input) {
 		in.fail(err)
 		return
 	}
+	if in.forget != nil && in.forget.due == nil {
+		p.drop(e, in)
+		return
+	}
 	if err := p.load(e); err != nil {
 		in.fail(err)
 		return
 	}
+	if in.forget != nil {
+		if e.number > 0 && !in.forget.due(e.state) {
+			p.answerAfterPending(e, in, nil, nil)
+			return
+		}
+		p.drop(e, in)
+		return
+	}
 	if in.view != nil {
 		if e.number == 0 {
-			in.finish(nil, store.ErrNotFound)
+			p.answerAfterPending(e, in, nil, store.ErrNotFound)
 			return
 		}
 		in.view(e.state)
 		p.answerAfterPending(e, in, nil, nil)
-		return
-	}
-	if in.forget != nil {
-		p.drop(e, in)
 		return
 	}
 	var undos []undo
@@ -418,27 +431,14 @@ func (p *partition) step(e *entity, in *input) {
 	p.commit(e, pd, batch)
 }
 
-// drop forgets a closed entity. What comes next is decided as if it had never been; should the store refuse, that is taken
-// back like every decision.
+// drop forgets an entity, and the store judges whether that can be. What comes next is decided as if it had never been;
+// should the store refuse, that is taken back like every decision.
 func (p *partition) drop(e *entity, in *input) {
-	var rows []store.RowChange
-	ok := e.number > 0
-	if ok && !e.closed {
-		in.finish(nil, ErrOpen)
-		return
-	}
-	if ok {
-		rows, ok = in.forget(e.state)
-	}
-	if !ok {
-		p.answerAfterPending(e, in, nil, nil)
-		return
-	}
 	p.reset(e)
 	e.state = e.ops.fresh(e.id)
 	p.resize(e, 0)
 	p.touch(e)
-	p.commit(e, &pending{in: in, continuing: e.continuing}, store.Batch{Forget: e.id, Rows: rows})
+	p.commit(e, &pending{in: in, continuing: e.continuing}, store.Batch{Forget: e.id, Rows: in.forget.rows})
 }
 
 // reset makes e an entity without records.

@@ -40,6 +40,9 @@ type Config struct {
 	Integrations integration.Integration
 	Wake         *wake.Bus
 	Limits       execution.Limits // zero: AWS's
+	// Retention is how long an execution is kept after its end, with its map runs and their children; then its name can be
+	// used again. 0: for ever.
+	Retention time.Duration
 	// Closed returns what is to be sent when an execution closes; it is committed with the closing record. It must be
 	// pure. nil: nothing.
 	Closed func(s *execution.Snapshot) []durable.Send
@@ -63,6 +66,7 @@ type Engine struct {
 	standard *entities
 	express  *entities
 	runs     *mapRuns
+	retain   *retention
 	key      []byte // of task tokens
 
 	mu         sync.Mutex
@@ -115,18 +119,20 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e.core = execution.Core{Limits: cfg.Limits, Machine: e.machine, Token: e.token, Activity: e.hasActivity, Arguments: cfg.Arguments}
 	e.standard = durable.Register(cfg.Loop, e.kind())
 	e.runs = newMapRuns(e)
+	e.retain = &retention{e: e, keep: cfg.Retention}
 	if cfg.ExpressLoop != nil {
 		e.express = durable.Register(cfg.ExpressLoop, e.kind())
 	}
 	return e, nil
 }
 
-// Start begins to poll open handles. Call it when the loops have started.
+// Start begins to poll open handles and to forget what is past its retention. Call it when the loops have started.
 func (e *Engine) Start(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
 	e.runs.start()
+	e.retain.schedule(0)
 	for _, open := range e.polls {
 		for _, p := range open {
 			e.arm(p, 0)
@@ -140,6 +146,7 @@ func (e *Engine) Stop() {
 	e.cancel(errStopped)
 	e.mu.Lock()
 	e.stopped = true
+	e.retain.stop()
 	for _, open := range e.polls {
 		for _, p := range open {
 			p.end()

@@ -114,7 +114,7 @@ func project(id store.ID, s *execution.Snapshot, facts []execution.Fact) []store
 	if err != nil {
 		panic(fmt.Sprintf("row of %s: %v", id, err)) // strings and times always encode
 	}
-	c := store.RowChange{Key: store.Key{Account: field(x.ARN, 4), Region: field(x.ARN, 3), Service: "states", Kind: Kind, ID: x.ARN}, Value: value}
+	c := store.RowChange{Key: executionKey(x.ARN), Value: value}
 	started := sortable(s.Started)
 	lists := []string{x.MachineARN, x.VersionARN, x.AliasARN}
 	if x.MapRun != "" { // AWS: a child is listed with its map run only
@@ -126,7 +126,15 @@ func project(id store.ID, s *execution.Snapshot, facts []execution.Fact) []store
 				store.IndexEntry{Name: byStatus, Sort: arn + " " + string(s.Status) + " " + started})
 		}
 	}
-	return []store.RowChange{c}
+	rows := []store.RowChange{c}
+	if x.MapRun == "" && s.Status != execution.Running {
+		rows = append(rows, store.RowChange{Key: endedKey(s)})
+	}
+	return rows
+}
+
+func executionKey(arn string) store.Key {
+	return store.Key{Account: field(arn, 4), Region: field(arn, 3), Service: "states", Kind: Kind, ID: arn}
 }
 
 func sortable(t time.Time) string { return fmt.Sprintf("%020d", t.UnixMicro()) }

@@ -146,8 +146,12 @@ func projectRun(id store.ID, r *maprun.Run, facts []maprun.Fact) []store.RowChan
 	if err != nil {
 		panic(fmt.Sprintf("row of %s: %v", id, err)) // strings and times always encode
 	}
-	return []store.RowChange{{Key: store.Key{Account: field(s.Run, 4), Region: field(s.Run, 3), Service: "states", Kind: MapRunKind, ID: s.Run}, Value: value,
+	return []store.RowChange{{Key: mapRunKey(s.Run), Value: value,
 		Index: []store.IndexEntry{{Name: byExecution, Sort: s.Parent + " " + sortable(r.Started)}}}}
+}
+
+func mapRunKey(arn string) store.Key {
+	return store.Key{Account: field(arn, 4), Region: field(arn, 3), Service: "states", Kind: MapRunKind, ID: arn}
 }
 
 // ListMapRuns lists the map runs of an execution, newest first. After is the Cursor of the last row seen.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/mayfly-run/mayfly/internal/awsapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/daemon"
 )
@@ -68,15 +70,18 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("the answer was %s", ts.Getenv("ANSWER"))
 				}
 			},
-			// ended waits until an execution has ended.
+			// ended waits until an execution has ended; negated, until there is none.
 			"ended": func(ts *testscript.TestScript, neg bool, args []string) {
 				for {
 					out, err := remote("http://"+ts.Getenv("ADDRESS"), daemon.Settings{}).Invoke(t.Context(),
 						awscall.Call{Service: "states", Operation: "DescribeExecution", Input: map[string]any{"executionArn": args[0]}})
-					if err != nil {
+					var refused *awsapi.Error
+					switch {
+					case neg && errors.As(err, &refused) && refused.Code == "ExecutionDoesNotExist":
+						return
+					case err != nil:
 						ts.Fatalf("%v", err)
-					}
-					if out["status"] != "RUNNING" {
+					case !neg && out["status"] != "RUNNING":
 						return
 					}
 				}

@@ -64,6 +64,10 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting limits: %w", err)
 	}
+	retention, err := s.settings.keep()
+	if err != nil {
+		return nil, err
+	}
 	if payload := limits.Data.Payload; payload > execution.DefaultLimits.Data.Payload {
 		cfg.MaxBody = max(gateway.DefaultMaxBody, 2*int64(payload)) // texts within texts are escaped
 		cfg.Lifted = map[string][]string{"states": {"SensitiveData", "SensitiveDataJobInput"}, "mayfly": {"Data"}}
@@ -119,7 +123,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	}
 	tasks := mocks.Integration(real)
 	if p.engine, err = engine.New(ctx, engine.Config{
-		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake, Limits: limits,
+		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake, Limits: limits, Retention: retention,
 		Closed: p.closed, Observe: p.observe, Calls: p.gateway,
 		Arguments: func(r execution.Resource, args jsonvalue.Value) error {
 			if r.Service == "http" {

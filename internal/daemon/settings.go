@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/services/emr"
 	"github.com/mayfly-run/mayfly/services/emr/host"
 	"github.com/mayfly-run/mayfly/spark"
@@ -38,7 +40,27 @@ type Settings struct {
 	Remote         string `name:"remote" help:"services, by signing name and with commas between, whose calls go to AWS itself, e.g. dynamodb,glue; they are signed with this machine's AWS credentials"`
 	RemoteEndpoint string `name:"remote-endpoint" help:"base URL that those calls go to instead of AWS's own endpoints"`
 	Limits         string `name:"limits" default:"aws" help:"bounds of data and history: those of AWS (aws), relaxed ones, and single ones after it, e.g. payload=1MiB,history=50000; mayfly execution limits tells where a run would have broken on AWS"`
+	Retention      string `name:"retention" default:"90d" help:"how long executions are kept after their end, and their names are taken; 0 keeps them for ever"`
 	MockConfig     string `name:"mock-config" help:"file of mocked results in the form of Step Functions Local; executions started as ARN#TestCase use them"`
+}
+
+// keep is how long executions are kept after their end; 0 is for ever.
+func (s Settings) keep() (time.Duration, error) {
+	if s.Retention == "" {
+		return engine.DefaultRetention, nil
+	}
+	text := s.Retention
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err == nil {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("setting retention: %q is neither a time such as 90d or 36h nor 0", text)
+	}
+	return d, nil
 }
 
 // Budget is what clusters may have of this machine: the defaults of package emr where nothing is set.
