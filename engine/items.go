@@ -474,7 +474,7 @@ func (m *mapRuns) records(ctx context.Context, r *maprun.Run) iter.Seq2[mapdata.
 
 func result(s *maprun.Spec, d maprun.Done) mapdata.Result {
 	x := child(s, d.N, d.Redrives)
-	out := mapdata.Result{ExecutionARN: x.ARN, Name: x.Name, StateMachineARN: x.MachineARN, Input: d.Input, Status: string(d.Status), Output: d.Output,
+	out := mapdata.Result{N: d.N, ExecutionARN: x.ARN, Name: x.Name, StateMachineARN: x.MachineARN, Input: d.Input, Status: string(d.Status), Output: d.Output,
 		StartDate: date(d.Started), StopDate: date(d.Stopped), RedriveCount: int(d.Redrives)}
 	if d.Failure != nil {
 		out.Error, out.Cause = d.Failure.Error, d.Failure.Cause

@@ -71,6 +71,7 @@ type Destination struct {
 
 // Result is one child of a map run, as the files show it.
 type Result struct {
+	N                   int64 // the child's number
 	ExecutionARN        string
 	Name                string
 	StateMachineARN     string

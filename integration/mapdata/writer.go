@@ -2,12 +2,14 @@ package mapdata
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,7 +110,7 @@ func (r Result) record() jsonvalue.Value {
 }
 
 // Write writes the files of a map run and then manifest.json. Repeated, it writes them anew; results yields every child in
-// the order of the items, and can be ranged over once. It holds no more than one part of each kind of file.
+// the order in which they ended, and can be ranged over once. It holds no more than one part of each kind of file.
 //
 // AWS, as captured: a redrive has the folder Redrive-N, whose manifest lists the files of what had succeeded before, too.
 func Write(ctx context.Context, calls awscall.Caller, to Destination, results iter.Seq2[Result, error]) (Written, error) {
@@ -342,7 +344,7 @@ func (f *resultFiles) abort(ctx context.Context) {
 }
 
 // Transform is the output of a Map state whose ResultWriter has a WriterConfig and no Resource: what Write would put into
-// its files, as one value: an array, or for JSONL a string of lines. max bounds its bytes (0: nothing does); more is ErrTooLarge.
+// its files, as one value in the order of the children: an array, or for JSONL a string of lines. max bounds its bytes (0: nothing does); more is ErrTooLarge.
 func Transform(transformation, outputType string, results iter.Seq2[Result, error], max int) (jsonvalue.Value, error) {
 	s, err := newShape(transformation, outputType)
 	if err != nil {
@@ -351,7 +353,11 @@ func Transform(transformation, outputType string, results iter.Seq2[Result, erro
 	if max <= 0 {
 		max = math.MaxInt32
 	}
-	var all []jsonvalue.Value
+	type numbered struct {
+		n int64
+		v jsonvalue.Value
+	}
+	var all []numbered
 	size := 2
 	for r, err := range results {
 		if err != nil {
@@ -361,14 +367,21 @@ func Transform(transformation, outputType string, results iter.Seq2[Result, erro
 			if size += v.Size() + 1; size > max+1 { // the last has no comma
 				return jsonvalue.Value{}, ErrTooLarge
 			}
-			all = append(all, v)
+			all = append(all, numbered{r.N, v})
 		}
 	}
-	out := jsonvalue.Array(all...)
+	slices.SortStableFunc(all, func(a, b numbered) int { return cmp.Compare(a.n, b.n) })
+	out := jsonvalue.ArrayOf(func(yield func(jsonvalue.Value) bool) {
+		for _, x := range all {
+			if !yield(x.v) {
+				return
+			}
+		}
+	})
 	if s.outputType == "JSONL" {
 		var b strings.Builder
-		for _, v := range all {
-			b.Write(v.Raw())
+		for _, x := range all {
+			b.Write(x.v.Raw())
 			b.WriteByte('\n')
 		}
 		out = jsonvalue.Str(b.String())
