@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// substitution is a placeholder of SAM and CloudFormation in a definition.
-var substitution = regexp.MustCompile(`"?\$\{[A-Za-z0-9_.:]+\}"?`)
+// filledIn is what SAM and CloudFormation fill in.
+var filledIn = regexp.MustCompile(`"?\$\{[A-Za-z0-9_.:]+\}"?`)
 
 func fill(text []byte) []byte {
-	return substitution.ReplaceAllFunc(text, func(m []byte) []byte {
+	return filledIn.ReplaceAllFunc(text, func(m []byte) []byte {
 		before, after := m[0] == '"', m[len(m)-1] == '"'
 		switch {
 		case before && after:

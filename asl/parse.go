@@ -19,6 +19,8 @@ type ParseOptions struct {
 	Resource func(arn string) error
 	// Lacks is a sentence that says what the engine lacks for a Resource, "" when nothing: a warning. nil: nothing.
 	Lacks func(arn string) string
+	// Substitutions tells that this is a template of CloudFormation, in whose place of a Resource "${Name}" may stand.
+	Substitutions bool
 }
 
 // Codes of diagnostics, as AWS names them.
@@ -657,7 +659,10 @@ func (o object) stringExpression(name string) *Expression {
 	return e
 }
 
-var activityARN = regexp.MustCompile(`^arn:[^:]+:states:[^:]+:[^:]+:activity:`)
+var (
+	activityARN  = regexp.MustCompile(`^arn:[^:]+:states:[^:]+:[^:]+:activity:`)
+	substitution = regexp.MustCompile(`\$\{[\w.:-]+\}`) // as DefinitionSubstitutions and Fn::Sub name it
+)
 
 func (p *parser) task(c Common, o object) State {
 	o.closed(commonFields, flowFields, []string{"Resource", "Credentials", "TimeoutSeconds", "HeartbeatSeconds"}, p.either(workFields, workQueries),
@@ -692,8 +697,9 @@ func (p *parser) task(c Common, o object) State {
 	}
 	if r := o.v.Member("Resource"); r.Kind() == jsonvalue.KindString {
 		at := o.at("Resource")
-		service := strings.Contains(s.Resource, ":states:::")
+		service := strings.Contains(s.Resource, ":states:") && !activityARN.MatchString(s.Resource)
 		switch {
+		case p.o.Substitutions && substitution.MatchString(s.Resource):
 		case !strings.HasPrefix(s.Resource, "arn:") || strings.Count(s.Resource, ":") < 5:
 			p.schema(r, at, "Value is not a valid resource ARN")
 		case p.o.Express && service && strings.HasSuffix(s.Resource, ".waitForTaskToken"):

@@ -429,7 +429,7 @@ func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) {
 // Recorded in error_handling.json (…_data_limit_exceeded_on_large_utf8_response).
 func resultName(resource string) string {
 	part := strings.Split(resource, ":")
-	if len(part) > 6 && part[2] == "states" && part[4] == "" {
+	if len(part) > 6 && part[2] == "states" && part[5] != "activity" {
 		return part[5]
 	}
 	return resource

@@ -50,7 +50,7 @@ func ParseResource(arn string) (Resource, error) {
 	case parts[2] == "states" && strings.HasPrefix(parts[5], "activity:"):
 		r.Kind = Activity
 		return r, nil
-	case parts[2] != "states" || parts[3] != "" || parts[4] != "":
+	case parts[2] != "states": // AWS: an integration may name Region and account (Developer Guide, "Task workflow state")
 		return r, fmt.Errorf("%q names neither a function, an activity nor an integration", arn)
 	}
 	rest := parts[5]

@@ -362,6 +362,9 @@ func TestJudge(t *testing.T) {
 		"arn:aws:states:::states:startExecution.sync:2", "arn:aws:states:::batch:submitJob.sync", "arn:aws:states:::http:invoke",
 		"arn:aws:states:::aws-sdk:dynamodb:query", "arn:aws:states:::aws-sdk:sfn:startExecution.waitForTaskToken",
 		"arn:aws:states:::aws-sdk:cloudwatchlogs:putLogEvents", "arn:aws-cn:states:::sns:publish",
+		"arn:aws:states:us-east-1:000000000000:aws-sdk:transcribe:startTranscriptionJob", "arn:aws:states:us-east-1:000000000000:batch:submitJob.sync",
+		"arn:aws:states:::aws-sdk:config:listAggregateDiscoveredResources", "arn:aws:states:::aws-sdk:iotanalytics:batchPutMessage",
+		"arn:aws:states:::aws-sdk:sts:getCallerIdentity", "arn:aws:states:::aws-sdk:databasemigration:startReplicationTask",
 	} {
 		if err := awstask.Judge(good); err != nil {
 			t.Errorf("%s: %v", good, err)
@@ -371,7 +374,9 @@ func TestJudge(t *testing.T) {
 		"", "arn", "arn:aws:states:::dynamodb:query", "arn:aws:states:::lambda:invoke.sync", "arn:aws:states:::sns:publish.sync:2",
 		"arn:aws:states:::aws-sdk:nosuchservice:doIt", "arn:aws:states:::aws-sdk:sns:noSuchOperation", "arn:aws:states:::aws-sdk:s3:PutObject",
 		"arn:aws:states:::elasticmapreduce:createCluster.sync:2", "arn:aws:states:::aws-sdk:emr:runJobFlow.sync", "arn:aws:s3:::bucket",
-		"arn:aws:states:::lambda:invoke.waitForever", "arn:aws:states:::states", "arn:aws:states:::events:putEvents.sync",
+		"arn:aws:states:::lambda:invoke.waitForever", "arn:aws:states:us-east-1:000000000000:stateMachine:m", "arn:aws:states:us-east-1:000000000000:execution:m:e",
+		"arn:aws:states:::aws-sdk:configservice:putConfigRule", "arn:aws:states:::aws-sdk:sts:assumeRole", "arn:aws:states:::aws-sdk:kinesis:subscribeToShard",
+		"arn:aws:states:::states", "arn:aws:states:::events:putEvents.sync",
 	} {
 		if err := awstask.Judge(bad); err == nil {
 			t.Errorf("%q is accepted", bad)

@@ -59,8 +59,16 @@ func init() {
 //go:embed services.txt
 var serviceList string
 
-// sdkServices are the services of the AWS SDK as aws-sdk:* spells them.
-var sdkServices = sync.OnceValue(func() []string { return strings.Fields(serviceList) })
+// sdkServices are the services of the AWS SDK as aws-sdk:* spells them, each with the operations of it that AWS does not
+// call (Developer Guide, "Learning to use AWS service SDK integrations"; newer services: the SDK's names for them).
+var sdkServices = sync.OnceValue(func() map[string][]string {
+	services := map[string][]string{}
+	for line := range strings.Lines(serviceList) {
+		words := strings.Fields(line)
+		services[words[0]] = words[1:]
+	}
+	return services
+})
 
 // sdk is a service whose model is shipped.
 type sdk struct {
@@ -115,8 +123,9 @@ func Judge(arn string) error {
 		return nil
 	}
 	if name, ok := strings.CutPrefix(r.Service, "aws-sdk:"); ok {
+		excluded, ok := sdkServices()[name]
 		switch {
-		case !slices.Contains(sdkServices(), name), r.Pattern != execution.RequestResponse && r.Pattern != execution.Callback,
+		case !ok, slices.Contains(excluded, r.API), r.Pattern != execution.RequestResponse && r.Pattern != execution.Callback,
 			r.API == "" || !unicode.IsLower(rune(r.API[0])):
 			return unknown
 		}

@@ -31,7 +31,8 @@ func (a *app) validate() *cobra.Command {
 	return &cobra.Command{
 		Use: "validate FILE...", Short: "Check state machine definitions and CloudFormation templates", Args: cobra.MinimumNArgs(1),
 		Long: "Validate needs no server. It tells by its content whether a file is a definition in the Amazon States Language (JSON)\n" +
-			"or a CloudFormation template (YAML or JSON); - is the standard input. The exit code is 1 when there are errors.",
+			"or a CloudFormation template (YAML or JSON); - is the standard input. A Resource that CloudFormation fills in, \"${Name}\",\n" +
+			"is not looked at. The exit code is 1 when there are errors.",
 		RunE: func(_ *cobra.Command, files []string) error {
 			var all []problem
 			for _, name := range files {
@@ -95,7 +96,7 @@ func readInput(name string) ([]byte, error) {
 // check finds out what a file is and what is wrong with it.
 func check(name string, text []byte) (out []problem) {
 	if !isTemplate(text) {
-		_, found := asl.Parse(text, asl.ParseOptions{Resource: awstask.Judge})
+		_, found := asl.Parse(text, asl.ParseOptions{Resource: awstask.Judge, Substitutions: true})
 		for _, d := range found {
 			out = append(out, problem{File: name, Line: d.Pos.Line, Column: d.Pos.Column, Severity: string(d.Severity), Code: d.Code, Location: d.Pointer, Message: d.Message})
 		}
