@@ -165,7 +165,8 @@ const header = `# Conformance
 
 What AWS Step Functions answered, run against Mayfly: ` + "`make conformance`" + ` writes this page. A case passes by result when status,
 output, error and cause of its executions, or the outcomes of its calls, are those of AWS; by history when the whole
-normalised history, or the whole answers, are. Cases that need what Mayfly does not have yet are counted, not run.
+normalised history, or the whole answers, are. Cases that need what Mayfly does not have yet are counted, not run. Where a worker outside
+of Step Functions completed a task, the runner plays it; what was recorded between two accounts runs within one.
 
 `
 

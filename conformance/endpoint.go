@@ -34,6 +34,8 @@ func (e *callError) Error() string {
 
 const unsupported = "Unsupported" // the code of what this transport cannot send
 
+const lostBytes = "<bytes>" // stands for the body of an object that the recording has not kept
+
 var jsonServices = map[string]struct{ target, version, scope string }{
 	"stepfunctions":  {"AWSStepFunctions", "1.0", "states"},
 	"sqs":            {"AmazonSQS", "1.0", "sqs"},
@@ -166,7 +168,7 @@ func (e *Endpoint) s3(operation string, p map[string]any) (map[string]any, error
 	var body []byte
 	switch b := p["Body"].(type) {
 	case string:
-		if b == "<bytes>" {
+		if b == lostBytes {
 			return nil, &callError{Code: unsupported, Message: "the case has lost the bytes of the object"}
 		}
 		body = []byte(b)
