@@ -66,6 +66,7 @@ func TestDiagnostics(t *testing.T) {
 		`{}`:  `SCHEMA_VALIDATION_FAILED: These fields are required: [States, StartAt] at /`,
 		`{"StartAt":"A","States":{"A":{"Type":"X"}}}`:                                 `SCHEMA_VALIDATION_FAILED: The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map] at /States/A/Type`,
 		`{"StartAt":"A","States":{"A":{"Type":"Parallel","Branches":[],"End":true}}}`: `SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Branches`,
+		`{"StartAt":"","States":{"A":{"Type":"Pass","End":true}}}`:                    `MISSING_TRANSITION_TARGET: Missing 'StartAt' target:  at /StartAt`,
 		`{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"A"}}}`:                   `MISSING_END_STATE: No state that can be reached ends the workflow at /States`,
 	} {
 		m, d := Parse([]byte(text), ParseOptions{})

@@ -478,8 +478,8 @@ func (o object) edges() []edge {
 
 // flow checks that transitions lead somewhere, that every state can be reached, and that the block can end.
 func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
-	if b.StartAt != "" && b.States[b.StartAt] == nil && states.Member(b.StartAt).IsZero() {
-		p.fail(o.v.Member("StartAt"), o.at("StartAt"), CodeMissingTarget, "Missing 'StartAt' target: %s", b.StartAt)
+	if start := o.v.Member("StartAt"); start.Kind() == jsonvalue.KindString && states.Member(b.StartAt).IsZero() {
+		p.fail(start, o.at("StartAt"), CodeMissingTarget, "Missing 'StartAt' target: %s", b.StartAt)
 	}
 	targets := map[string][]string{}
 	known := true

@@ -13,7 +13,10 @@ import (
 // changes what it can and no more.
 func Apply(s *Snapshot, f Fact) {
 	if s.Frames == nil {
-		s.Frames, s.Tasks = map[Addr]*Frame{}, map[TaskID]*Task{}
+		s.Frames = map[Addr]*Frame{}
+	}
+	if s.Tasks == nil { // also of a state that was written without any
+		s.Tasks = map[TaskID]*Task{}
 	}
 	if f.Note != nil && f.Note.Begun != nil { // before the event, which needs the frame
 		b := f.Note.Begun

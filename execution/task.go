@@ -91,11 +91,9 @@ func (t *turn) clock(id TaskID, task *Task, worker string) time.Time {
 	n := &Clocked{Task: id}
 	if task.Timeout > 0 {
 		n.Deadline = t.env.Now.Add(seconds(task.Timeout))
-		t.setTimer(taskTimer(id), n.Deadline)
 	}
 	if task.Heartbeat > 0 {
 		n.BeatBy = t.env.Now.Add(seconds(task.Heartbeat))
-		t.setTimer(beatTimer(id), n.BeatBy)
 	}
 	r := mustResource(task.Resource)
 	switch r.Kind {
@@ -105,6 +103,12 @@ func (t *turn) clock(id TaskID, task *Task, worker string) time.Time {
 		t.emit(task.Frame, history.ActivityStarted, &history.ActivityStart{Worker: worker}, &Note{Clocked: n})
 	default:
 		t.emit(task.Frame, history.TaskStarted, &history.TaskStart{Resource: named(r)}, &Note{Clocked: n})
+	}
+	if task.Timeout > 0 { // after the event, with which the history may be full: then nothing waits
+		t.setTimer(taskTimer(id), n.Deadline)
+	}
+	if task.Heartbeat > 0 {
+		t.setTimer(beatTimer(id), n.BeatBy)
 	}
 	return n.Deadline
 }

@@ -18,8 +18,8 @@ import (
 
 // TestRandomWalks gives each story's machine a random sequence of what may come (and of what may not: repeated, late and
 // stale inputs), and checks the invariants after each: events are numbered without gaps and name earlier ones as their
-// previous event, exactly one ends the execution and it is the last, a closed execution holds no task and no timer, and
-// the folded journal is the state. At the end everything is answered, and the execution must close.
+// previous event, exactly one ends the execution and it is the last, a closed execution holds no task and no timer, the
+// folded journal is the state, and the same state, input and world give the same decision. At the end everything is answered, and the execution must close.
 func TestRandomWalks(t *testing.T) {
 	seeds := 20
 	if testing.Short() {
@@ -103,9 +103,9 @@ func (w *walk) step(wild bool) {
 			{Beat: &execution.Beat{Task: task}}, {Timer: &execution.TimerFired{Name: "task/1"}}, {Resumed: &execution.Resumed{}},
 			{Progress: &execution.TaskProgress{Task: task, Handle: []byte("p")}}, {Work: &execution.WorkTaken{Task: task}}, {Continue: &execution.Continue{}},
 			{Submitted: &execution.TaskSubmitted{Task: task, Resource: "arn:aws:states:::states:startExecution.sync", Output: jsonvalue.Null, Handle: []byte("h")}},
-			{Stop: stopSometimes(w.r)}, {Redrive: &execution.Redrive{Token: fmt.Sprint(w.r.IntN(5))}}, {Redrive: &execution.Redrive{}},
+			{Stop: stopSometimes(w.r)}, {Broken: &execution.Broken{Cause: "a bug"}}, {Redrive: &execution.Redrive{Token: fmt.Sprint(w.r.IntN(5))}}, {Redrive: &execution.Redrive{}},
 			{Redrive: &execution.Redrive{Digest: w.own[w.r.IntN(len(w.own))]}}, {Redrive: &execution.Redrive{Digest: w.all[w.r.IntN(len(w.all))]}},
-		}[w.r.IntN(13)])
+		}[w.r.IntN(14)])
 		return
 	}
 	open := execution.Expect(w.s)
@@ -174,9 +174,22 @@ func stopSometimes(r *rand.Rand) *execution.Stop {
 func (w *walk) do(in execution.Input) {
 	w.t.Helper()
 	closed := w.s.Closed()
-	d, err := w.core.Decide(w.s, in, execution.Env{Now: w.now, Seed: w.r.Uint64(), Budget: 1 + w.r.IntN(5)})
+	env := execution.Env{Now: w.now, Seed: w.r.Uint64(), Budget: 1 + w.r.IntN(5)}
+	twin := &execution.Snapshot{}
+	if b, err := json.Marshal(w.s); err != nil || json.Unmarshal(b, twin) != nil {
+		w.t.Fatalf("seed %d: the state cannot be written and read: %v", w.seed, err)
+	}
+	d, err := w.core.Decide(w.s, in, env)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.r.IntN(4) == 0 { // the same state, input and world: the same decision
+		again, err := w.core.Decide(twin, in, env)
+		one, _ := json.Marshal(d)
+		two, _ := json.Marshal(again)
+		if err != nil || !bytes.Equal(one, two) {
+			w.t.Fatalf("seed %d: decided again, it is another decision (%v):\n%s\n%s", w.seed, err, one, two)
+		}
 	}
 	w.more = w.more || d.More
 	if w.s.Closed() {
