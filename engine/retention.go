@@ -24,6 +24,8 @@ const (
 	// their transactions, and shall not wait long.
 	sweepPage = 256
 	sweepers  = 16
+	// maxAncestors is as deep as custody looks, too.
+	maxAncestors = 100
 )
 
 // kindEnded are rows by which a sweep finds what has ended, the oldest first: the ID is the end and the ARN, with a blank
@@ -107,6 +109,9 @@ func (r *retention) sweep(ctx context.Context) (n int, err error) {
 // the row that told of it. The execution goes first, so that no redrive finds it with half of its children; after a crash
 // the rest is found by its ARN, which another execution may have by then.
 func (r *retention) forget(ctx context.Context, row store.Key, arn, end string) (gone bool, err error) {
+	if err := r.needed(ctx, arn); err != nil {
+		return false, err
+	}
 	told := []store.RowChange{{Key: row, Delete: true}}
 	rows := []store.RowChange{{Key: executionKey(arn), Delete: true}}
 	runs, err := r.e.ListMapRuns(ctx, arn, "", 1)
@@ -134,6 +139,31 @@ func (r *retention) forget(ctx context.Context, row store.Key, arn, end string) 
 		}
 	}
 	return gone, r.e.cfg.Store.Commit(ctx, store.Batch{Rows: told})
+}
+
+// needed is durable.ErrOpen while an execution that is above this one runs: what this one made may be its, and it is found
+// through this one.
+func (r *retention) needed(ctx context.Context, arn string) error {
+	for range maxAncestors {
+		d, err := r.e.Describe(ctx, arn)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case d.Parent == "":
+			return nil
+		}
+		if arn = d.Parent; r.running(ctx, arn) {
+			return durable.ErrOpen
+		}
+	}
+	return nil
+}
+
+func (r *retention) running(ctx context.Context, arn string) bool {
+	d, err := r.e.Describe(ctx, arn)
+	return err == nil && d.Status == execution.Running
 }
 
 // replaced says whether an execution is a later one of the same name.

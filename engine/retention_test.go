@@ -150,6 +150,30 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestRetentionWaitsForAncestors: an execution stays while one above it runs, even if those between have ended.
+func TestRetentionWaitsForAncestors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStore(t)
+		s := keeping(t, st, &fake{})
+		wait := `{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":8640000,"End":true}}}` // 100 days
+		for _, x := range []struct{ name, definition, parent string }{{"top", wait, ""}, {"middle", threePass, arn("top")}, {"low", threePass, arn("middle")}} {
+			r := request(x.name, x.definition, `{}`)
+			r.Identity.Parent = x.parent
+			if _, err := s.CreateExecution(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(99 * day)
+		s.status(t, arn("low"))
+		s.status(t, arn("middle"))
+		time.Sleep(2 * day)
+		if rows := left(t, st); len(rows) != 2 || rows[0] != "execution "+arn("top") {
+			t.Errorf("left %q", rows)
+		}
+		s.end()
+	})
+}
+
 // dying fails every commit after some that forget.
 type dying struct {
 	store.Store
