@@ -91,10 +91,10 @@ func TestTaskData(t *testing.T) {
 	if f != nil {
 		t.Fatal(f)
 	}
-	if args, f := v.Arguments(effective); f != nil || args.String() != `{"p":1}` {
+	if args, f := v.arguments(WorkOf(v.State), effective); f != nil || args.String() != `{"p":1}` {
 		t.Error(args, f)
 	}
-	if to, f := v.Timeouts(effective); f != nil || to.Timeout != 5*time.Second || to.Heartbeat != 0 {
+	if to, f := v.timeouts(v.State.(*TaskState), effective); f != nil || to.Timeout != 5*time.Second || to.Heartbeat != 0 {
 		t.Error(to, f)
 	}
 	exit, f := v.Finish(jsonvalue.MustParse(`{"Payload":{"x":7}}`))
@@ -114,10 +114,10 @@ func TestTaskData(t *testing.T) {
 		t.Error(exit, f)
 	}
 	catch := WorkOf(v.State).Catch
-	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "A", Cause: "why"}), Failure{Error: "A", Cause: "why"}); f != nil || exit.Output.String() != `{"a":1,"err":{"Error":"A","Cause":"why"}}` {
+	if exit, f := v.Caught(&catch[MatchCatcher(catch, Failure{Error: "A", Cause: "why"})], Failure{Error: "A", Cause: "why"}); f != nil || exit.Output.String() != `{"a":1,"err":{"Error":"A","Cause":"why"}}` {
 		t.Error(exit, f)
 	}
-	if exit, f := v.Caught(MatchCatcher(catch, Failure{Error: "B"}), Failure{Error: "B"}); f != nil || exit.Output.String() != `{"Error":"B","Cause":null}` {
+	if exit, f := v.Caught(&catch[MatchCatcher(catch, Failure{Error: "B"})], Failure{Error: "B"}); f != nil || exit.Output.String() != `{"Error":"B","Cause":null}` {
 		t.Error(exit, f)
 	}
 }
@@ -132,7 +132,7 @@ func TestMatching(t *testing.T) {
 		{ErrAll, ErrDataLimitExceeded, true}, {ErrDataLimitExceeded, ErrDataLimitExceeded, true}, {ErrTaskFailed, "X", true}, {ErrTaskFailed, ErrTimeout, false},
 		{ErrTimeout, ErrHeartbeatTimeout, true}, {ErrAll, ErrTimeout, true},
 	} {
-		if got := MatchCatcher([]Catcher{{ErrorEquals: []string{c.names}}}, Failure{Error: c.error}) != nil; got != c.want {
+		if got := MatchCatcher([]Catcher{{ErrorEquals: []string{c.names}}}, Failure{Error: c.error}) >= 0; got != c.want {
 			t.Errorf("%s catches %s: %v", c.names, c.error, got)
 		}
 	}
@@ -265,5 +265,93 @@ func TestVariableReferences(t *testing.T) {
 	}
 	if got := fmt.Sprint(m.VariableReferences()); got != "map[A:[answer guess] B:[items x] C:[inner]]" {
 		t.Error(got)
+	}
+}
+
+// TestSee tables what a visit tells of its way from input to output.
+func TestSee(t *testing.T) {
+	const task = `{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","End":true`
+	visit := func(v *Visit) *Failure {
+		f := (*Failure)(nil)
+		switch v.State.(type) {
+		case *TaskState:
+			_, f = v.Call()
+		case *ParallelState:
+			_, f = v.BranchInput()
+		case *MapState:
+			effective, _ := v.EffectiveInput()
+			var items []jsonvalue.Value
+			items, f = v.Items(effective)
+			for i, item := range items {
+				v.ItemInput(effective, MapItem{Index: int64(i), Value: item})
+			}
+		case *FailState:
+			v.FailWith()
+			return nil
+		default:
+			_, f = v.Leave()
+			return f
+		}
+		if f == nil {
+			_, f = v.Finish(jsonvalue.MustParse(`{"r":9}`))
+		}
+		return f
+	}
+	for name, c := range map[string]struct{ state, want, fails string }{
+		"task": {task + `,"InputPath":"$.a","Parameters":{"p.$":"$.b"},"ResultSelector":{"s.$":"$.r"},"ResultPath":"$.out","OutputPath":"$.out"}`,
+			`afterInputPath={"b":1} afterParameters={"p":1} result={"r":9} afterResultSelector={"s":9} afterResultPath={"a":{"b":1},"l":[3,4],"out":{"s":9}}`, ""},
+		"task without fields": {task + `}`, `afterInputPath={"a":{"b":1},"l":[3,4]} afterParameters={"a":{"b":1},"l":[3,4]} result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ""},
+		"task in JSONata":     {task + `,"QueryLanguage":"JSONata","Arguments":{"p":"{% $states.input.a.b %}"},"Output":1}`, `afterArguments={"p":1} result={"r":9}`, ""},
+		"up to the failure":   {task + `,"Parameters":{"p.$":"$.none"}}`, `afterInputPath={"a":{"b":1},"l":[3,4]}`, ErrRuntime},
+		"no OutputPath":       {task + `,"OutputPath":"$.none"}`, `afterInputPath={"a":{"b":1},"l":[3,4]} afterParameters={"a":{"b":1},"l":[3,4]} result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ErrRuntime},
+		"no Assign":           {task + `,"InputPath":"$.a","Assign":{"v.$":"$.none"}}`, `afterInputPath={"b":1} afterParameters={"b":1} result={"r":9} afterResultSelector={"r":9}`, ErrRuntime},
+		"pass":                {`{"Type":"Pass","Parameters":{"p":2},"ResultPath":"$.l","OutputPath":"$.l","End":true}`, `afterInputPath={"a":{"b":1},"l":[3,4]} afterParameters={"p":2} afterResultSelector={"p":2} afterResultPath={"a":{"b":1},"l":{"p":2}}`, ""},
+		"pass with Result":    {`{"Type":"Pass","InputPath":"$.a","Result":5,"End":true}`, `afterInputPath={"b":1} result=5 afterResultSelector=5 afterResultPath=5`, ""},
+		"pass in JSONata":     {`{"Type":"Pass","QueryLanguage":"JSONata","Output":5,"End":true}`, ``, ""},
+		"succeed":             {`{"Type":"Succeed","InputPath":"$.a"}`, `afterInputPath={"b":1}`, ""},
+		"fail":                {`{"Type":"Fail"}`, `afterInputPath={"a":{"b":1},"l":[3,4]}`, ""},
+		"parallel":            {`{"Type":"Parallel","Branches":[{"StartAt":"X","States":{"X":{"Type":"Succeed"}}}],"InputPath":"$.a","End":true}`, `afterInputPath={"b":1} afterParameters={"b":1} result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ""},
+		"map":                 {`{"Type":"Map","ItemProcessor":{"StartAt":"X","States":{"X":{"Type":"Succeed"}}},"ItemsPath":"$.l","ItemSelector":{"v.$":"$$.Map.Item.Value"},"End":true}`, `afterInputPath={"a":{"b":1},"l":[3,4]} afterItemsPath=[3,4] afterItemSelector={"v":3} afterItemSelector={"v":4} result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ""},
+		"map without items":   {`{"Type":"Map","ItemProcessor":{"StartAt":"X","States":{"X":{"Type":"Succeed"}}},"ItemsPath":"$.a","End":true}`, `afterInputPath={"a":{"b":1},"l":[3,4]}`, ErrRuntime},
+	} {
+		m, d := Parse([]byte(c.state), ParseOptions{State: "S"})
+		if m == nil {
+			t.Fatal(name, d)
+		}
+		var seen []string
+		v := &Visit{State: m.States["S"], Input: jsonvalue.MustParse(`{"a":{"b":1},"l":[3,4]}`), Limits: DefaultLimits,
+			See: func(step Step, value jsonvalue.Value) { seen = append(seen, string(step)+"="+value.String()) }}
+		f := visit(v)
+		if got := strings.Join(seen, " "); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
+		}
+		if f == nil && c.fails != "" || f != nil && (f.Error != c.fails || strings.Contains(f.Cause, "entered at the event")) {
+			t.Errorf("%s: %v, want %q", name, f, c.fails)
+		}
+	}
+}
+
+// TestParseState tables what is wrong with a state alone, as far as a machine around it would make a difference.
+func TestParseState(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"Type":"Pass","Next":"Elsewhere"}`:                                                                                "",
+		`{"Type":"Choice","Choices":[{"Variable":"$.a","IsNull":true,"Next":"A"}],"Default":"B"}`:                           "",
+		`{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","Catch":[{"ErrorEquals":["E"],"Next":"C"}],"End":true}`: "",
+		`{"Type":"Map","ItemProcessor":{"StartAt":"S","States":{"S":{"Type":"Succeed"}}},"End":true}`:                       "",
+		`{"Type":"Map","ItemProcessor":{"StartAt":"S","States":{"S":{"Type":"Pass","Next":"T"}}},"End":true}`:               `MISSING_TRANSITION_TARGET: Missing 'Next' target: T at /ItemProcessor/States/S/Next`,
+		`{"Type":"Pass"}`:                          `SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /`,
+		`{"Type":"Pass","End":true,"Typo":1}`:      `SCHEMA_VALIDATION_FAILED: Field 'Typo' is not supported at /Typo`,
+		`{"StartAt":"A","States":{}}`:              `SCHEMA_VALIDATION_FAILED: These fields are required: [Type] at /`,
+		`{"Type":"Pass","End":true,"InputPath":3}`: `SCHEMA_VALIDATION_FAILED: Expected value of type String at /InputPath`,
+		`[]`: `INVALID_JSON_DESCRIPTION: Definition must be a valid JSON object at /`,
+	} {
+		m, d := Parse([]byte(text), ParseOptions{State: "S"})
+		got := ""
+		if len(d) > 0 {
+			got = d[0].String()
+		}
+		if got != want || (m == nil) != (want != "") || m != nil && m.States["S"] == nil {
+			t.Errorf("%s: %v, want %q", text, d, want)
+		}
 	}
 }

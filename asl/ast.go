@@ -100,6 +100,17 @@ func WorkOf(s State) *Work {
 	return nil
 }
 
+// Inner are the blocks within a state: the branches of a Parallel, the processor of a Map.
+func Inner(s State) []*Block {
+	switch s := s.(type) {
+	case *ParallelState:
+		return s.Branches
+	case *MapState:
+		return []*Block{s.Processor}
+	}
+	return nil
+}
+
 // TaskState calls something.
 type TaskState struct {
 	Common

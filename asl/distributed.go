@@ -26,6 +26,7 @@ type Amount struct {
 	Constant float64
 	Path     *jsonpath.Path // nil: Constant
 	Template *Template      // a JSONata expression; nil: none
+	Given    bool           // the definition has it, in one of these forms
 	field    string         // as AWS's sentences name it, without "Path"
 }
 
@@ -102,7 +103,7 @@ func (p *parser) distributed(o, k object) *Distributed {
 		b := object{p, v, o.at("ItemBatcher")}
 		b.closed([]string{"MaxItemsPerBatch", "MaxInputBytesPerBatch", "BatchInput"}, p.either([]string{"MaxItemsPerBatchPath", "MaxInputBytesPerBatchPath"}, nil))
 		d.Batcher = &ItemBatcher{MaxItems: b.amount("MaxItemsPerBatch", 1, 1<<53, true), MaxBytes: b.amount("MaxInputBytesPerBatch", 1, maxBatchBytes, true), Input: b.template("BatchInput")}
-		if !d.Batcher.MaxItems.given(b) && !d.Batcher.MaxBytes.given(b) {
+		if !d.Batcher.MaxItems.Given && !d.Batcher.MaxBytes.Given {
 			p.schema(v, b.pointer, "One of these fields is required: [MaxItemsPerBatch, MaxItemsPerBatchPath, MaxInputBytesPerBatch, MaxInputBytesPerBatchPath]")
 		}
 	}
@@ -230,7 +231,7 @@ func (o object) choice(name string, values ...string) string {
 
 // amount reads NAME or NAMEPath, or the expression NAME.
 func (o object) amount(name string, low, high float64, whole bool) Amount {
-	a := Amount{field: name, Template: o.expression(name)}
+	a := Amount{field: name, Template: o.expression(name), Given: !o.v.Member(name).IsZero() || !o.v.Member(name+"Path").IsZero()}
 	if o.p.language == JSONPath {
 		a.Path = o.path(name + "Path")
 		o.oneOf(false, name, name+"Path")
@@ -256,10 +257,6 @@ func (o object) amount(name string, low, high float64, whole bool) Amount {
 		o.p.schema(v, o.at(name), "Value is greater than the maximum of %v", high)
 	}
 	return a
-}
-
-func (a Amount) given(o object) bool {
-	return !o.v.Member(a.field).IsZero() || !o.v.Member(a.field+"Path").IsZero()
 }
 
 // Distribution is what a Map state in distributed mode asks for, evaluated: all but the inputs of its children.
@@ -327,6 +324,8 @@ func (v *Visit) DistributedItems(effective jsonvalue.Value) (items jsonvalue.Val
 		if _, f = v.Items(effective); f != nil {
 			return items, 0, f
 		}
+	} else if m.ItemsPath != nil {
+		v.see(AfterItemsPath, items)
 	}
 	return items, items.Len(), nil
 }
@@ -444,9 +443,9 @@ type MapItem struct {
 	Source string // "STATE_DATA", "S3://bucket/key"
 }
 
-// ChildInput is the input of a child of a distributed Map, before batching: ItemSelector applied with $$.Map.Item, or the
-// item itself. AWS: an object's member is {"Key": …, "Value": …}.
-func (v *Visit) ChildInput(effective jsonvalue.Value, item MapItem) (jsonvalue.Value, *Failure) {
+// ItemInput is the input of one iteration, or of a child of a distributed Map before batching: ItemSelector (or Parameters)
+// applied with $$.Map.Item, or the item itself. AWS: an object's member is {"Key": …, "Value": …}.
+func (v *Visit) ItemInput(effective jsonvalue.Value, item MapItem) (jsonvalue.Value, *Failure) {
 	t := v.State.(*MapState).Parameters
 	if t == nil {
 		if item.Keyed {
@@ -467,7 +466,11 @@ func (v *Visit) ChildInput(effective jsonvalue.Value, item MapItem) (jsonvalue.V
 		context = emptyObject
 	}
 	w.Context, _ = context.SetPath([]jsonvalue.Step{jsonvalue.Key("Map"), jsonvalue.Key("Item")}, jsonvalue.Object(members...))
-	return w.parameters(t, effective)
+	input, f := w.parameters(t, effective)
+	if f == nil {
+		v.see(AfterItemSelector, input)
+	}
+	return input, f
 }
 
 // paths are all that the fields read; some are nil.

@@ -21,6 +21,8 @@ type ParseOptions struct {
 	Lacks func(arn string) string
 	// Substitutions tells that this is a template of CloudFormation, in whose place of a Resource "${Name}" may stand.
 	Substitutions bool
+	// State says that the text is one state without a machine around it, and is its name: where it goes to is not looked for.
+	State string
 }
 
 // Codes of diagnostics, as AWS names them.
@@ -60,6 +62,8 @@ func Parse(text []byte, o ParseOptions) (*StateMachine, []Diagnostic) {
 		p.report(Diagnostic{Pos: p.pos(offset), Pointer: "/", Code: CodeInvalidJSON, Severity: SeverityError, Message: JacksonText(text, err)})
 	case root.Kind() != jsonvalue.KindObject:
 		p.report(Diagnostic{Pos: p.pos(0), Pointer: "/", Code: CodeInvalidJSON, Severity: SeverityError, Message: "Definition must be a valid JSON object"})
+	case o.State != "":
+		p.alone(root)
 	default:
 		p.top(root)
 	}
@@ -103,6 +107,9 @@ func (p *parser) pos(offset int) Pos {
 }
 
 func (p *parser) report(d Diagnostic) {
+	if d.Pointer == "" {
+		d.Pointer = "/"
+	}
 	if len(p.diags) < 1000 {
 		p.diags = append(p.diags, d)
 	}
@@ -369,6 +376,14 @@ func (p *parser) top(v jsonvalue.Value) {
 	}
 	m.QueryLanguage = o.language(JSONPath)
 	p.block(o, &m.Block)
+}
+
+// alone reads a state without a machine.
+func (p *parser) alone(v jsonvalue.Value) {
+	m, name := p.machine, p.o.State
+	p.outer = append(p.outer, assigned(jsonvalue.Object(jsonvalue.M(name, v))))
+	m.Block = Block{Pos: p.pos(v.Offset()), StartAt: name, Order: []string{name}, States: map[string]State{}}
+	m.States[name] = p.state(name, object{p, v, ""})
 }
 
 // language is the QueryLanguage of an object, or otherwise when it has none. AWS: whatever is not the text JSONPath is

@@ -166,13 +166,16 @@ func TestJSONataFields(t *testing.T) {
 		return fmt.Sprintf("States.QueryEvaluationError@%s The JSONata expression '%s' specified for the field '%s' returned an unexpected result type. Expected '%s', but was '%s' for value: %s", field, expr, field, want, was, value)
 	}
 	steps := map[string]func(*Visit) (any, *Failure){
-		"arguments": func(v *Visit) (any, *Failure) { x, f := v.Arguments(v.Input); return x, f },
-		"role":      func(v *Visit) (any, *Failure) { x, f := v.Credentials(v.Input); return x, f },
-		"timeouts":  func(v *Visit) (any, *Failure) { x, f := v.Timeouts(v.Input); return x, f },
+		"arguments": func(v *Visit) (any, *Failure) { x, f := v.arguments(WorkOf(v.State), v.Input); return x, f },
+		"role":      func(v *Visit) (any, *Failure) { x, f := v.role(v.State.(*TaskState), v.Input); return x, f },
+		"timeouts":  func(v *Visit) (any, *Failure) { x, f := v.timeouts(v.State.(*TaskState), v.Input); return x, f },
 		"items":     func(v *Visit) (any, *Failure) { x, f := v.Items(v.Input); return x, f },
-		"item":      func(v *Visit) (any, *Failure) { x, f := v.ItemInput(v.Input, 3, jsonvalue.Str("i")); return x, f },
-		"most":      func(v *Visit) (any, *Failure) { x, f := v.MaxConcurrency(v.Input); return x, f },
-		"until":     func(v *Visit) (any, *Failure) { x, f := v.WaitUntil(v.Input, v.Now); return x.Format(time.RFC3339), f },
+		"item": func(v *Visit) (any, *Failure) {
+			x, f := v.ItemInput(v.Input, MapItem{Index: 3, Value: jsonvalue.Str("i")})
+			return x, f
+		},
+		"most":  func(v *Visit) (any, *Failure) { x, f := v.MaxConcurrency(v.Input); return x, f },
+		"until": func(v *Visit) (any, *Failure) { x, f := v.WaitUntil(v.Now); return x.Format(time.RFC3339), f },
 		"finish": func(v *Visit) (any, *Failure) {
 			x, f := v.Finish(jsonvalue.MustParse(`{"r":1}`))
 			return exitText(x, f), nil
@@ -193,7 +196,7 @@ func TestJSONataFields(t *testing.T) {
 		{"arguments", `{` + task + `}`, `{"a":1}`, `{"a":1}`},
 		{"arguments", `{` + task + `,"Arguments":{"p":"{% $states.input.a %}","q":"$.a"}}`, `{"a":1}`, `{"p":1,"q":"$.a"}`},
 		{"arguments", `{` + task + `,"Arguments":{"p":"{% $states.input.b %}"}}`, `{"a":1}`, `States.QueryEvaluationError@Arguments/p The JSONata expression '$states.input.b' specified for the field 'Arguments/p' returned nothing (undefined).`},
-		{"role", `{` + task + `,"Credentials":{"RoleArn":"{% $states.input %}"}}`, `"r"`, `{"RoleArn":"r"}`},
+		{"role", `{` + task + `,"Credentials":{"RoleArn":"{% $states.input %}"}}`, `"r"`, `r`},
 		{"role", `{` + task + `,"Credentials":{"RoleArn":"{% $states.input %}"}}`, `1`, `States.QueryEvaluationError@Credentials/RoleArn The Credentials/RoleArn field must be a string, but was 'number' for value: 1`},
 		{"timeouts", `{` + task + `,"TimeoutSeconds":"{% $v * 2 %}","HeartbeatSeconds":3}`, `1`, `{14s 3s}`},
 		{"timeouts", `{` + task + `,"TimeoutSeconds":"{% 'x' %}"}`, `1`, unexpected("TimeoutSeconds", "'x'", "number", "string", `"x"`)},
@@ -277,19 +280,19 @@ func FuzzQuery(f *testing.F) {
 			v.Limits.Expression = jsonata.Limits{Steps: 20000, Depth: 100, Bytes: 1 << 20}
 			switch v.State.(type) {
 			case *TaskState:
-				v.Timeouts(v.Input)
-				v.Arguments(v.Input)
-				v.Credentials(v.Input)
+				v.timeouts(v.State.(*TaskState), v.Input)
+				v.arguments(WorkOf(v.State), v.Input)
+				v.role(v.State.(*TaskState), v.Input)
 				v.Finish(v.Input)
 				v.Caught(&WorkOf(v.State).Catch[0], Failure{Error: "E"})
 			case *MapState:
 				v.MaxConcurrency(v.Input)
 				v.Items(v.Input)
-				v.ItemInput(v.Input, 0, v.Input)
+				v.ItemInput(v.Input, MapItem{Value: v.Input})
 			case *FailState:
 				v.FailWith()
 			case *WaitState:
-				v.WaitUntil(v.Input, time.Unix(0, 0))
+				v.WaitUntil(time.Unix(0, 0))
 				v.Leave()
 			default:
 				v.Leave()

@@ -40,11 +40,7 @@ func run(m *StateMachine, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
 			return jsonvalue.Value{}, &f
 		}
 		if _, ok := s.(*WaitState); ok {
-			effective, f := v.EffectiveInput()
-			if f == nil {
-				_, f = v.WaitUntil(effective, time.Unix(1700000000, 0))
-			}
-			if f != nil {
+			if _, f := v.WaitUntil(time.Unix(1700000000, 0)); f != nil {
 				return jsonvalue.Value{}, f
 			}
 		}

@@ -272,5 +272,9 @@ func (v *Visit) runtime(format string, args ...any) *Failure {
 
 // failure is one that evaluation itself causes, with the words that AWS puts before it.
 func (v *Visit) failure(name, format string, args ...any) *Failure {
-	return &Failure{Error: name, Cause: fmt.Sprintf("An error occurred while executing the state '%s' (entered at the event id #%d). ", v.State.Base().Name, v.Entered) + fmt.Sprintf(format, args...)}
+	place := ""
+	if v.Entered > 0 {
+		place = fmt.Sprintf("An error occurred while executing the state '%s' (entered at the event id #%d). ", v.State.Base().Name, v.Entered)
+	}
+	return &Failure{Error: name, Cause: place + fmt.Sprintf(format, args...)}
 }

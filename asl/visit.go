@@ -2,6 +2,7 @@ package asl
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,17 +26,33 @@ type Limits struct {
 // of ~> and recursion; and it takes [1..873782], and no number more.
 var DefaultLimits = Limits{Payload: 262144, Variable: 262144, Variables: 10 << 20, IntrinsicString: 10000, Expression: jsonata.Limits{Depth: 100, Value: 6_990_256}}
 
+// Step names a value that a visit makes on its way from input to output, as TestState's answers do. What a query language
+// or a state does not have, nobody hears of.
+type Step string
+
+const (
+	AfterInputPath      Step = "afterInputPath"
+	AfterParameters     Step = "afterParameters"
+	AfterArguments      Step = "afterArguments" // JSONata's AfterParameters
+	AfterItemsPath      Step = "afterItemsPath"
+	AfterItemSelector   Step = "afterItemSelector" // once for each item
+	StepResult          Step = "result"
+	AfterResultSelector Step = "afterResultSelector"
+	AfterResultPath     Step = "afterResultPath"
+)
+
 // Visit is one visit of a state in either query language: what its expressions see. Make one per state entered, and change Context or Random
 // as the visit goes on (a retry counts up, a task gets its token).
 type Visit struct {
 	State   State
-	Entered int64                                     // number of the StateEntered event, for AWS's sentences
+	Entered int64                                     // number of the StateEntered event, for AWS's sentences; 0: there is none, and they name no place
 	Input   jsonvalue.Value                           // as it came in
 	Context jsonvalue.Value                           // the context object, $$
 	Vars    func(name string) (jsonvalue.Value, bool) // variables at entry, read outward; nil: none
 	Now     time.Time                                 // for $now and $millis
 	Random  func() uint64                             // for States.UUID, States.MathRandom, $uuid and $random; nil: the first two fail
 	Limits  Limits
+	See     func(Step, jsonvalue.Value) // hears of each value between input and output as it is made; nil: nobody
 
 	has  string // JSONata: the member that $states has besides input and context
 	made int    // bytes that the expressions of the present template have given
@@ -58,11 +75,28 @@ type Assignment struct {
 // Timeouts of a task; zero: none given.
 type Timeouts struct{ Timeout, Heartbeat time.Duration }
 
+// Call is what a Task asks for.
+type Call struct {
+	Arguments jsonvalue.Value
+	RoleARN   string // "": the machine's
+	Timeouts
+}
+
 var emptyObject = jsonvalue.Object()
 
 // EffectiveInput applies InputPath. It comes first for every state but Fail. In JSONata it is the input.
 func (v *Visit) EffectiveInput() (jsonvalue.Value, *Failure) {
-	return v.pathField(v.State.Base().InputPath, v.Input)
+	effective, f := v.pathField(v.State.Base().InputPath, v.Input)
+	if f == nil && !v.jsonata() {
+		v.see(AfterInputPath, effective)
+	}
+	return effective, f
+}
+
+func (v *Visit) see(step Step, value jsonvalue.Value) {
+	if v.See != nil {
+		v.See(step, value)
+	}
 }
 
 func (v *Visit) pathField(f PathField, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
@@ -97,27 +131,57 @@ func (v *Visit) parameters(t *Template, effective jsonvalue.Value) (jsonvalue.Va
 
 func tooLarge(v jsonvalue.Value, limit int) bool { return limit > 0 && v.Size() > limit }
 
-// Arguments applies Parameters or Arguments of a Task or Parallel to the effective input: what the task or each branch gets.
-func (v *Visit) Arguments(effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	return v.parameters(WorkOf(v.State).Parameters, effective)
+// Call does the data steps of a Task before its work.
+func (v *Visit) Call() (c Call, f *Failure) {
+	t := v.State.(*TaskState)
+	effective, f := v.EffectiveInput()
+	if f == nil {
+		c.Timeouts, f = v.timeouts(t, effective)
+	}
+	if f == nil {
+		c.Arguments, f = v.arguments(&t.Work, effective)
+	}
+	if f == nil {
+		c.RoleARN, f = v.role(t, effective)
+	}
+	return c, f
 }
 
-// Credentials are those of a Task ({"RoleArn": …}), absent when it has none.
-func (v *Visit) Credentials(effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	t := v.State.(*TaskState)
+// BranchInput is the input of each branch of a Parallel.
+func (v *Visit) BranchInput() (jsonvalue.Value, *Failure) {
+	effective, f := v.EffectiveInput()
+	if f != nil {
+		return effective, f
+	}
+	return v.arguments(&v.State.(*ParallelState).Work, effective)
+}
+
+func (v *Visit) arguments(w *Work, effective jsonvalue.Value) (jsonvalue.Value, *Failure) {
+	args, f := v.parameters(w.Parameters, effective)
+	switch {
+	case f != nil:
+	case !v.jsonata():
+		v.see(AfterParameters, args)
+	case w.Parameters != nil:
+		v.see(AfterArguments, args)
+	}
+	return args, f
+}
+
+func (v *Visit) role(t *TaskState, effective jsonvalue.Value) (string, *Failure) {
 	if t.Credentials == nil {
-		return jsonvalue.Value{}, nil
+		return "", nil
 	}
 	credentials, f := t.Credentials.eval(v, effective)
-	if role := credentials.Member("RoleArn"); f == nil && v.jsonata() && role.Kind() != jsonvalue.KindString {
+	role := credentials.Member("RoleArn")
+	if f == nil && v.jsonata() && role.Kind() != jsonvalue.KindString {
 		f = v.evaluation("Credentials/RoleArn", "The Credentials/RoleArn field must be a string, but was '%s' for value: %s", role.Kind(), role)
 	}
-	return credentials, f
+	return role.Str(), f
 }
 
-// Timeouts are those of a Task, from constants, paths or expressions.
-func (v *Visit) Timeouts(effective jsonvalue.Value) (Timeouts, *Failure) {
-	t := v.State.(*TaskState)
+// timeouts come from constants, paths or expressions.
+func (v *Visit) timeouts(t *TaskState, effective jsonvalue.Value) (Timeouts, *Failure) {
 	timeout, f := v.seconds("TimeoutSeconds", t.TimeoutSeconds, t.TimeoutSecondsPath, t.Timeout, effective)
 	if f != nil {
 		return Timeouts{}, f
@@ -182,6 +246,9 @@ func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) {
 	if items.Kind() != jsonvalue.KindArray {
 		return nil, v.runtime("Reference path \"%s\" must point to array.", path)
 	}
+	if m.ItemsPath != nil {
+		v.see(AfterItemsPath, items)
+	}
 	list := make([]jsonvalue.Value, 0, items.Len())
 	for item := range items.Elements() {
 		list = append(list, item)
@@ -214,25 +281,13 @@ func (v *Visit) MaxConcurrency(effective jsonvalue.Value) (int64, *Failure) {
 	return n, nil
 }
 
-// ItemInput is the input of one iteration: ItemSelector (or Parameters) applied with $$.Map.Item, or the item itself.
-func (v *Visit) ItemInput(effective jsonvalue.Value, index int, item jsonvalue.Value) (jsonvalue.Value, *Failure) {
-	t := v.State.(*MapState).Parameters
-	if t == nil {
-		return item, nil
-	}
-	w := *v
-	context := v.Context
-	if context.Kind() != jsonvalue.KindObject {
-		context = emptyObject
-	}
-	w.Context, _ = context.SetPath([]jsonvalue.Step{jsonvalue.Key("Map"), jsonvalue.Key("Item")},
-		jsonvalue.Object(jsonvalue.M("Index", jsonvalue.Int(int64(index))), jsonvalue.M("Value", item)))
-	return w.parameters(t, effective)
-}
-
 // WaitUntil is when a Wait that was entered at this time ends; a time in the past ends it at once.
-func (v *Visit) WaitUntil(effective jsonvalue.Value, entered time.Time) (time.Time, *Failure) {
+func (v *Visit) WaitUntil(entered time.Time) (time.Time, *Failure) {
 	w := v.State.(*WaitState)
+	effective, f := v.EffectiveInput()
+	if f != nil {
+		return time.Time{}, f
+	}
 	switch {
 	case w.SecondsQuery != nil:
 		n, f := v.whole("Seconds", w.SecondsQuery, 0, maxSeconds)
@@ -319,33 +374,43 @@ func (v *Visit) Leave() (Exit, *Failure) {
 		if f != nil {
 			return Exit{}, f
 		}
-		if !s.Result.IsZero() {
+		if s.Result.IsZero() {
+			v.see(AfterParameters, result)
+		} else {
 			result = s.Result
+			v.see(StepResult, result)
 		}
-		return v.exit(result, result, s.ResultPath, c.Assign, c.Next)
+		return v.exit(result, result, &s.ResultPath, c.Assign, c.Next)
 	case *ChoiceState:
 		next, assign, f := v.choose(s, effective)
 		if f != nil {
 			return Exit{}, f
 		}
-		return v.exit(effective, effective, ResultPath{}, assign, next)
+		return v.exit(effective, effective, nil, assign, next)
 	case *WaitState, *SucceedState:
-		return v.exit(effective, effective, ResultPath{}, c.Assign, c.Next)
+		return v.exit(effective, effective, nil, c.Assign, c.Next)
 	}
 	panic("asl: Leave of a " + c.Type + " state")
 }
 
-// exit takes a result through Assign, ResultPath and OutputPath. Assign sees the raw result, not the selected one.
-func (v *Visit) exit(raw, selected jsonvalue.Value, at ResultPath, assign *Template, next string) (Exit, *Failure) {
-	e := Exit{Next: next}
+// exit takes a result through Assign, ResultPath (nil: the state has none) and OutputPath. Assign sees the raw result, not
+// the selected one.
+func (v *Visit) exit(raw, selected jsonvalue.Value, at *ResultPath, assign *Template, next string) (Exit, *Failure) {
+	e := Exit{Output: selected, Next: next}
 	var f *Failure
+	if at != nil {
+		v.see(AfterResultSelector, selected)
+	}
 	if assign != nil {
 		if e.Assign, f = v.assign(assign, raw); f != nil {
 			return Exit{}, f
 		}
 	}
-	if e.Output, f = v.place(selected, at); f != nil {
-		return Exit{}, f
+	if at != nil {
+		if e.Output, f = v.place(selected, at); f != nil {
+			return Exit{}, f
+		}
+		v.see(AfterResultPath, e.Output)
 	}
 	if e.Output, f = v.pathField(v.State.Base().OutputPath, e.Output); f != nil {
 		return Exit{}, f
@@ -365,7 +430,7 @@ func (v *Visit) tooMuch() *Failure {
 }
 
 // place puts a result into the state's input.
-func (v *Visit) place(result jsonvalue.Value, at ResultPath) (jsonvalue.Value, *Failure) {
+func (v *Visit) place(result jsonvalue.Value, at *ResultPath) (jsonvalue.Value, *Failure) {
 	switch {
 	case at.Null:
 		return v.Input, nil
@@ -407,6 +472,7 @@ func TooManyVariables(s State) *Failure {
 // Finish takes the result of a Task, Parallel or Map through ResultSelector, Assign, ResultPath and OutputPath, or through
 // Assign and Output.
 func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) {
+	v.see(StepResult, result)
 	if t, ok := v.State.(*TaskState); ok && tooLarge(result, v.Limits.Payload) {
 		return Exit{}, &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + resultName(t.Resource) + "' returned a result with a size exceeding the maximum number of bytes service limit."}
 	}
@@ -422,7 +488,7 @@ func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) {
 		}
 	}
 	c := v.State.Base()
-	return v.exit(result, selected, w.ResultPath, c.Assign, c.Next)
+	return v.exit(result, selected, &w.ResultPath, c.Assign, c.Next)
 }
 
 // resultName is how AWS calls a task whose result is too large: by its service, or by the ARN of a function.
@@ -448,7 +514,7 @@ func (v *Visit) Caught(c *Catcher, f Failure) (Exit, *Failure) {
 			return Exit{}, bad
 		}
 	}
-	if e.Output, bad = v.place(output, c.ResultPath); bad != nil {
+	if e.Output, bad = v.place(output, &c.ResultPath); bad != nil {
 		return Exit{}, bad
 	}
 	return e, v.checkOutput(e.Output)
@@ -469,6 +535,9 @@ func (f Failure) Output() jsonvalue.Value {
 // FailWith is the failure of a Fail state. When its paths cannot be read, that failure comes instead.
 func (v *Visit) FailWith() Failure {
 	s := v.State.(*FailState)
+	if !v.jsonata() {
+		v.see(AfterInputPath, v.Input) // AWS shows it, though a Fail has none (recorded: test_base_inspection_level_debug)
+	}
 	out := Failure{Error: s.Error, Cause: s.Cause}
 	for _, q := range []struct {
 		t  *Template
@@ -527,15 +596,15 @@ func matches(names []string, f Failure) bool {
 	return false
 }
 
-// MatchRetrier finds the first Retrier that names the error. ok is false when there is none, or when its attempts are
-// used up: used counts the retries that each of them has granted in this visit (nil: none yet).
+// MatchRetrier finds the first Retrier that names the error, -1 when there is none. ok is false then, and when its attempts
+// are used up: used counts the retries that each of them has granted in this visit (nil: none yet).
 func MatchRetrier(retry []Retrier, f Failure, used []int) (index int, ok bool) {
 	for i := range retry {
 		if matches(retry[i].ErrorEquals, f) {
 			return i, i >= len(used) && retry[i].MaxAttempts > 0 || i < len(used) && int64(used[i]) < retry[i].MaxAttempts
 		}
 	}
-	return 0, false
+	return -1, false
 }
 
 // Delay is the pause before a retry, the first being number 0; random is in [0,1) and counts with jitter only.
@@ -551,12 +620,7 @@ func (r *Retrier) Delay(retry int, random float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// MatchCatcher finds the first Catcher that names the error, nil when there is none.
-func MatchCatcher(catch []Catcher, f Failure) *Catcher {
-	for i := range catch {
-		if matches(catch[i].ErrorEquals, f) {
-			return &catch[i]
-		}
-	}
-	return nil
+// MatchCatcher finds the first Catcher that names the error, -1 when there is none.
+func MatchCatcher(catch []Catcher, f Failure) int {
+	return slices.IndexFunc(catch, func(c Catcher) bool { return matches(c.ErrorEquals, f) })
 }

@@ -293,7 +293,7 @@ func (b *batcher) selected(ctx context.Context, s *items, max int) (v jsonvalue.
 	if b.last.ok && b.last.index == item.Index {
 		return b.last.value, true, nil
 	}
-	v, f := b.visit.ChildInput(b.spec.Input, asl.MapItem{Index: item.Index, Value: item.Value, Key: item.Key, Keyed: item.Keyed, Source: item.Source})
+	v, f := b.visit.ItemInput(b.spec.Input, asl.MapItem{Index: item.Index, Value: item.Value, Key: item.Key, Keyed: item.Keyed, Source: item.Source})
 	if f == nil && b.payload > 0 && v.Size() > b.payload {
 		f = &asl.Failure{Error: asl.ErrDataLimitExceeded, Cause: "The state/task '" + b.spec.State + "' provided parameters with a size exceeding the maximum number of bytes service limit."}
 	}

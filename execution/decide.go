@@ -230,16 +230,11 @@ func (t *turn) step(a Addr, f *Frame) {
 }
 
 func (t *turn) wait(a Addr, f *Frame) {
-	v := t.visit(a, f)
-	effective, fail := v.EffectiveInput()
-	var until time.Time
-	if fail == nil {
-		from := f.EnteredAt
-		if t.s.RedriveDate.After(from) { // left when the execution closed: a redriven Wait waits its seconds anew
-			from = t.s.RedriveDate
-		}
-		until, fail = v.WaitUntil(effective, from)
+	from := f.EnteredAt
+	if t.s.RedriveDate.After(from) { // left when the execution closed: a redriven Wait waits its seconds anew
+		from = t.s.RedriveDate
 	}
+	until, fail := t.visit(a, f).WaitUntil(from)
 	switch {
 	case fail != nil:
 		t.fail(a, *fail, "")

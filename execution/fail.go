@@ -32,9 +32,9 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 		case *asl.ParallelState, *asl.MapState:
 			t.emit(a, history.Type(st.Base().Type+"StateFailed"), nil, nil)
 		}
-		if c := matchCatcher(w.Catch, f, also); c != nil {
+		if c := matchCatcher(w.Catch, f, also); c >= 0 {
 			t.drop(a)
-			exit, worse := t.visit(a, fr).Caught(c, f)
+			exit, worse := t.visit(a, fr).Caught(&w.Catch[c], f)
 			if worse == nil {
 				worse = t.overfull(a, exit)
 			}
@@ -92,16 +92,15 @@ func matchRetrier(retry []asl.Retrier, f asl.Failure, also string, used []int) (
 	return i, ok
 }
 
-func matchCatcher(catch []asl.Catcher, f asl.Failure, also string) *asl.Catcher {
+// matchCatcher finds the first Catcher that knows either name, -1 when there is none.
+func matchCatcher(catch []asl.Catcher, f asl.Failure, also string) int {
+	i := asl.MatchCatcher(catch, f)
 	if also != "" {
-		for i := range catch { // the first that knows either name
-			if asl.MatchCatcher(catch[i:i+1], f) != nil || asl.MatchCatcher(catch[i:i+1], asl.Failure{Error: also}) != nil {
-				return &catch[i]
-			}
+		if k := asl.MatchCatcher(catch, asl.Failure{Error: also}); k >= 0 && (i < 0 || k < i) {
+			return k
 		}
-		return nil
 	}
-	return asl.MatchCatcher(catch, f)
+	return i
 }
 
 // closeAs ends the execution with a failure.

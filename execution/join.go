@@ -8,11 +8,7 @@ import (
 
 // fork starts the branches of a Parallel.
 func (t *turn) fork(a Addr, f *Frame, st *asl.ParallelState) {
-	v := t.visit(a, f)
-	input, fail := v.EffectiveInput()
-	if fail == nil {
-		input, fail = v.Arguments(input)
-	}
+	input, fail := t.visit(a, f).BranchInput()
 	if fail != nil {
 		t.fail(a, *fail, "")
 		return
@@ -67,7 +63,7 @@ func (t *turn) iterate(a Addr) {
 		effective, fail := v.EffectiveInput()
 		for fail == nil && j.Next < j.Total && j.Open < j.Max {
 			var input jsonvalue.Value
-			if input, fail = v.ItemInput(effective, j.Next, j.Items[j.Next]); fail != nil {
+			if input, fail = v.ItemInput(effective, asl.MapItem{Index: int64(j.Next), Value: j.Items[j.Next]}); fail != nil {
 				break
 			}
 			index := j.Next

@@ -7,7 +7,6 @@ import (
 
 	"github.com/mayfly-run/mayfly/asl"
 	"github.com/mayfly-run/mayfly/history"
-	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
 // schedule asks for a task's work.
@@ -27,21 +26,10 @@ func (t *turn) schedule(a Addr, f *Frame) {
 	if st.ReadsContext && r.Pattern.Submits() && t.c.Token != nil {
 		v.Context = t.contextObject(f, st, t.c.Token(t.s.Identity.ARN, id))
 	}
-	effective, fail := v.EffectiveInput()
-	var args, creds jsonvalue.Value
-	var limits asl.Timeouts
-	if fail == nil {
-		limits, fail = v.Timeouts(effective)
-	}
-	if fail == nil {
-		args, fail = v.Arguments(effective)
-	}
-	if fail == nil {
-		creds, fail = v.Credentials(effective)
-	}
+	call, fail := v.Call()
 	if fail == nil && t.c.Arguments != nil {
-		if err := t.c.Arguments(r, args); err != nil { // AWS: nothing has been scheduled then, and nothing catches it
-			f := t.runtime(f, fmt.Sprintf("The Parameters '%s' could not be used to start the Task: [%s]", args, err))
+		if err := t.c.Arguments(r, call.Arguments); err != nil { // AWS: nothing has been scheduled then, and nothing catches it
+			f := t.runtime(f, fmt.Sprintf("The Parameters '%s' could not be used to start the Task: [%s]", call.Arguments, err))
 			fail = &f
 		}
 	}
@@ -49,9 +37,9 @@ func (t *turn) schedule(a Addr, f *Frame) {
 		t.fail(a, *fail, "")
 		return
 	}
-	role := creds.Member("RoleArn").Str()
-	n := &Issued{Task: id, Resource: st.Resource, Timeout: int64(limits.Timeout / time.Second),
-		Heartbeat: int64(limits.Heartbeat / time.Second), RoleARN: role}
+	args, role := call.Arguments, call.RoleARN
+	n := &Issued{Task: id, Resource: st.Resource, Timeout: int64(call.Timeout / time.Second),
+		Heartbeat: int64(call.Heartbeat / time.Second), RoleARN: role}
 	switch r.Kind {
 	case Function:
 		t.emit(a, history.LambdaFunctionScheduled, &history.FunctionSchedule{Resource: st.Resource, Input: args,

@@ -175,7 +175,13 @@ func (s *Service) options(kind string) asl.ParseOptions {
 
 // checkDefinition refuses a definition with all that is wrong with it.
 func (s *Service) checkDefinition(definition, kind string) error {
-	_, diagnostics := asl.Parse([]byte(definition), s.options(kind))
+	_, err := s.definition(definition, s.options(kind))
+	return err
+}
+
+// definition reads a definition, or refuses it with all that is wrong with it.
+func (s *Service) definition(text string, o asl.ParseOptions) (*asl.StateMachine, error) {
+	m, diagnostics := asl.Parse([]byte(text), o)
 	var wrong []string
 	for _, d := range diagnostics {
 		switch {
@@ -186,9 +192,9 @@ func (s *Service) checkDefinition(definition, kind string) error {
 		}
 	}
 	if wrong != nil {
-		return awsapi.Errorf(400, "InvalidDefinition", "Invalid State Machine Definition: '%s'", strings.Join(wrong[:min(len(wrong), 20)], ", "))
+		return nil, awsapi.Errorf(400, "InvalidDefinition", "Invalid State Machine Definition: '%s'", strings.Join(wrong[:min(len(wrong), 20)], ", "))
 	}
-	return nil
+	return m, nil
 }
 
 // CreateStateMachine makes a state machine. AWS: a repeated call with the same name, definition, type, logging, tracing,

@@ -86,7 +86,7 @@ func TestTestStateMaps(t *testing.T) {
 func TestTestStateRefuses(t *testing.T) {
 	const sync = `{"Type":"Task","Resource":"arn:aws:states:::states:startExecution.sync","Parameters":{"StateMachineArn":"a"},"End":true}`
 	for in, want := range map[string][2]string{
-		`{"definition":"{\"Type\":\"Task\"}"}`:                                                                                               {"ValidationException", "RoleArn must be specified when testing a Task state"},
+		`{"definition":` + quote(sync) + `}`:                                                                                                 {"ValidationException", "RoleArn must be specified when testing a Task state"},
 		`{"definition":` + quote(sync) + `,"mock":{}}`:                                                                                       {"ValidationException", "A test mock should have only one of the following fields: [result, errorOutput]."},
 		`{"definition":` + quote(sync) + `,"mock":{"result":"{"}}`:                                                                           {"ValidationException", "Mocked result must be valid JSON"},
 		`{"definition":` + quote(sync) + `,"mock":{"result":"1"},"context":"{\"State\":{\"x\":1}}"}`:                                         {"ValidationException", "Invalid Context object provided: Field 'x' is not allowed"},
@@ -94,7 +94,7 @@ func TestTestStateRefuses(t *testing.T) {
 		`{"definition":"{\"Type\":\"Pass\",\"End\":true}","stateConfiguration":{"mapItemReaderData":"` + strings.Repeat("1", 262145) + `"}}`: {"ValidationException", "1 validation error detected: Value at 'stateConfiguration.mapItemReaderData' failed to satisfy constraint: Member must have length less than or equal to 262144"},
 		`{"definition":"nonsense"}`:                                                                                                          {"InvalidDefinition", ""},
 		`{"definition":"{\"Type\":\"Pass\",\"End\":true}","input":"{"}`:                                                                      {"InvalidExecutionInput", ""},
-		`{"definition":` + quote(sync) + `,"roleArn":"r"}`:                                                                                   {"InvalidDefinition", ""},
+		`{"definition":` + quote(sync) + `,"roleArn":"r"}`:                                                                                   {"ValidationException", ""},
 	} {
 		test(t, func(t *testing.T, s *server) {
 			var req api.TestStateInput
