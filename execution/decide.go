@@ -197,7 +197,7 @@ func (t *turn) advance(a Addr) {
 			t.ready = slices.Insert(t.ready, 0, a)
 			return
 		}
-		t.steps++
+		t.steps += 1 + f.Input.Size()/largeInput
 		t.step(a, f)
 	}
 }

@@ -171,5 +171,9 @@ type Decision struct {
 type Env struct {
 	Now    time.Time
 	Seed   uint64 // for jitter, States.UUID and States.MathRandom
-	Budget int    // how many states may be entered before the decision says More; 0: 1000
+	Budget int    // how many states may be entered before the decision says More; one with a large input counts more; 0: 1000
 }
+
+// largeInput is how many bytes of input make a state count once more against the budget: the facts of one decision are kept in
+// memory until they are committed, and each state puts its input and output there.
+const largeInput = 16 << 10

@@ -40,24 +40,31 @@ func mayfly() string { return filepath.Join(root, "bin", "mayfly") }
 // needed skips a test where the built program or Spark is missing; where everything must run, that is a failure.
 func needed(t *testing.T) *spark.Installation {
 	t.Helper()
-	missing := func(format string, args ...any) {
-		t.Helper()
-		if os.Getenv("CI") != "" || os.Getenv("MAYFLY_TEST_ALL") != "" {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf(format, args...)
-	}
-	if testing.Short() {
-		t.Skip("runs Spark; make test runs it")
-	}
-	if _, err := os.Stat(mayfly()); err != nil {
-		missing("bin/mayfly is not built: run make build")
-	}
+	built(t)
 	in, err := spark.Find(spark.Options{})
 	if err != nil {
-		missing("Spark is not set up: run make setup (%v)", err)
+		missing(t, "Spark is not set up: run make setup (%v)", err)
 	}
 	return in
+}
+
+// built is needed for tests that start the program, but no Spark.
+func built(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs the built program; make test runs it")
+	}
+	if _, err := os.Stat(mayfly()); err != nil {
+		missing(t, "bin/mayfly is not built: run make build")
+	}
+}
+
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" || os.Getenv("MAYFLY_TEST_ALL") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 // port is one that nothing listens on.
