@@ -194,7 +194,7 @@ func (q *query) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure
 		limits.Steps = jsonata.DefaultLimits.Steps
 	}
 	limits.Steps = max(1, min(limits.Steps, maxExpressions*limits.Steps-v.used))
-	out, err := q.program.Eval(jsonvalue.Value{}, bindings, jsonata.Env{Now: v.Now, Random: v.Random, StepFunctions: true, Limits: limits, States: states, Used: &v.used})
+	out, err := q.program.Eval(jsonvalue.Value{}, bindings, jsonata.Env{Now: v.Now, Random: v.Random, StepFunctions: true, Limits: limits, States: states, Usage: v.expressionUsage(), Used: &v.used})
 	switch {
 	case errors.Is(err, jsonata.ErrUnsupportedResult):
 		return out, q.failure(v, "returned an unsupported result type.")
@@ -204,6 +204,13 @@ func (q *query) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Failure
 		return out, q.failure(v, "returned nothing (undefined).")
 	}
 	return out, v.gave(out)
+}
+
+func (v *Visit) expressionUsage() *jsonata.Usage {
+	if v.Usage == nil {
+		return nil
+	}
+	return &v.Usage.Expression
 }
 
 // maxExpressions is how often all expressions of a visit together may spend what one of them may.

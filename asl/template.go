@@ -251,11 +251,15 @@ func (v *Visit) expression(e *Expression, field string, input jsonvalue.Value) (
 		}
 		return value, nil
 	}
-	value, err := e.call.Eval(intrinsic.Env{
+	env := intrinsic.Env{
 		Path:    func(p *jsonpath.Path) (jsonvalue.Value, error) { return v.path(p, input) },
 		Random:  v.Random,
 		MaxText: v.Limits.IntrinsicString, MaxArray: v.Limits.Payload,
-	})
+	}
+	if v.Usage != nil {
+		env.Usage = &v.Usage.Intrinsic
+	}
+	value, err := e.call.Eval(env)
 	if err == nil {
 		return value, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-run/mayfly/asl/intrinsic"
 	"github.com/mayfly-run/mayfly/asl/jsonata"
 	"github.com/mayfly-run/mayfly/asl/jsonpath"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
@@ -20,6 +21,13 @@ type Limits struct {
 	IntrinsicString int // bytes that hashes and Base64 take (10000)
 
 	Expression jsonata.Limits // of one JSONata expression; its zero fields have the defaults of that package
+}
+
+// Usage is the most that evaluations have taken of what Limits bound. A history does not show all of it.
+type Usage struct {
+	Payload, Variable int // bytes
+	Intrinsic         intrinsic.Usage
+	Expression        jsonata.Usage
 }
 
 // DefaultLimits are AWS's. An expression may be 100 levels deep: as deep as AWS takes sums, brackets, parentheses, chains
@@ -52,6 +60,7 @@ type Visit struct {
 	Now     time.Time                                 // for $now and $millis
 	Random  func() uint64                             // for States.UUID, States.MathRandom, $uuid and $random; nil: the first two fail
 	Limits  Limits
+	Usage   *Usage                      // nil: is not measured
 	See     func(Step, jsonvalue.Value) // hears of each value between input and output as it is made; nil: nobody
 
 	has  string // JSONata: the member that $states has besides input and context
@@ -123,13 +132,19 @@ func (v *Visit) parameters(t *Template, effective jsonvalue.Value) (jsonvalue.Va
 		return effective, nil
 	}
 	args, f := t.eval(v, effective)
-	if f == nil && tooLarge(args, v.Limits.Payload) || f != nil && f.Error == ErrDataLimitExceeded {
+	if f == nil && v.tooLarge(args) || f != nil && f.Error == ErrDataLimitExceeded {
 		f = &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + v.State.Base().Name + "' provided parameters with a size exceeding the maximum number of bytes service limit."}
 	}
 	return args, f
 }
 
-func tooLarge(v jsonvalue.Value, limit int) bool { return limit > 0 && v.Size() > limit }
+// tooLarge reports whether a payload is larger than one may be.
+func (v *Visit) tooLarge(x jsonvalue.Value) bool {
+	if v.Usage != nil {
+		v.Usage.Payload = max(v.Usage.Payload, x.Size())
+	}
+	return v.Limits.Payload > 0 && x.Size() > v.Limits.Payload
+}
 
 // Call does the data steps of a Task before its work.
 func (v *Visit) Call() (c Call, f *Failure) {
@@ -419,7 +434,7 @@ func (v *Visit) exit(raw, selected jsonvalue.Value, at *ResultPath, assign *Temp
 }
 
 func (v *Visit) checkOutput(output jsonvalue.Value) *Failure {
-	if tooLarge(output, v.Limits.Payload) {
+	if v.tooLarge(output) {
 		return v.tooMuch()
 	}
 	return nil
@@ -456,7 +471,10 @@ func (v *Visit) assign(t *Template, input jsonvalue.Value) ([]Assignment, *Failu
 	total := 0
 	for name, value := range values.Members() {
 		total += value.Size()
-		if tooLarge(value, v.Limits.Variable) || v.Limits.Variable > 0 && total > v.Limits.Variable {
+		if v.Usage != nil {
+			v.Usage.Variable = max(v.Usage.Variable, total)
+		}
+		if v.Limits.Variable > 0 && total > v.Limits.Variable {
 			return nil, TooManyVariables(v.State)
 		}
 		list = append(list, Assignment{name, value})
@@ -473,7 +491,7 @@ func TooManyVariables(s State) *Failure {
 // Assign and Output.
 func (v *Visit) Finish(result jsonvalue.Value) (Exit, *Failure) {
 	v.see(StepResult, result)
-	if t, ok := v.State.(*TaskState); ok && tooLarge(result, v.Limits.Payload) {
+	if t, ok := v.State.(*TaskState); ok && v.tooLarge(result) {
 		return Exit{}, &Failure{Error: ErrDataLimitExceeded, Cause: "The state/task '" + resultName(t.Resource) + "' returned a result with a size exceeding the maximum number of bytes service limit."}
 	}
 	if c := v.State.Base(); v.jsonata() {

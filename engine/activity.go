@@ -10,10 +10,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-const (
-	longPoll   = 60 * time.Second // AWS: how long GetActivityTask waits
-	maxPollers = 1000             // AWS: of one activity
-)
+// longPoll is how long GetActivityTask waits. AWS: the API's documentation; clients wait a little longer.
+const longPoll = 60 * time.Second
 
 // queue is an activity's: the tasks that nobody has taken, oldest first, and the workers that wait. It is derived from
 // the executions, whose WorkTaken decides who gets a task; so it needs no record of its own.
@@ -77,7 +75,7 @@ func (q *queue) wake() {
 func (e *Engine) ActivityTask(ctx context.Context, arn, worker string) (token string, input jsonvalue.Value, ok bool, err error) {
 	e.mu.Lock()
 	q := e.queue(arn)
-	if q.pollers >= maxPollers {
+	if most := e.cfg.Limits.Pollers; most > 0 && q.pollers >= most {
 		e.mu.Unlock()
 		return "", input, false, awsapi.Errorf(400, "ActivityWorkerLimitExceeded",
 			"The maximum number of workers concurrently polling for activity tasks has been reached.")

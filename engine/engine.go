@@ -76,6 +76,7 @@ type Engine struct {
 	polls      map[string]map[execution.TaskID]*poll // by execution
 	calls      map[taskRef]context.CancelCauseFunc
 	waiters    map[string][]chan struct{} // of StartSync, by ARN
+	open       map[Place]int64            // Standard executions, no children of map runs
 	started    bool
 	stopped    bool
 	polling    sync.WaitGroup
@@ -114,7 +115,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, key: key, machines: map[string]*asl.StateMachine{}, activities: map[string]bool{},
 		queues: map[string]*queue{}, polls: map[string]map[execution.TaskID]*poll{}, calls: map[taskRef]context.CancelCauseFunc{},
-		waiters: map[string][]chan struct{}{}}
+		waiters: map[string][]chan struct{}{}, open: map[Place]int64{}}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.core = execution.Core{Limits: cfg.Limits, Machine: e.machine, Token: e.token, Activity: e.hasActivity, Arguments: cfg.Arguments}
 	e.standard = durable.Register(cfg.Loop, e.kind())
@@ -188,6 +189,11 @@ func (e *Engine) CreateExecution(ctx context.Context, x Execution) (started time
 	es, err := e.entities(x.Identity.ARN)
 	if err != nil {
 		return time.Time{}, err
+	}
+	if !x.Identity.Express && x.Identity.MapRun == "" {
+		if err := e.room(x.Identity.ARN); err != nil {
+			return time.Time{}, err
+		}
 	}
 	if x.Identity.Digest, err = e.bind(ctx, x.Definition); err != nil {
 		return time.Time{}, err
@@ -268,7 +274,7 @@ func (e *Engine) Describe(ctx context.Context, arn string) (*Description, error)
 }
 
 // Limits are those that executions have.
-func (e *Engine) Limits() execution.Limits { return e.cfg.Limits }
+func (e *Engine) Limits() *execution.Limits { return &e.cfg.Limits }
 
 // Definition is the text that an execution runs.
 func (e *Engine) Definition(ctx context.Context, digest string) ([]byte, error) {

@@ -158,7 +158,11 @@ func (e *Engine) committed(id store.ID, s *execution.Snapshot, facts []execution
 				ended = true
 			}
 		}
+		if f.Event != nil && (f.Event.Type == history.ExecutionStarted || f.Event.Type == history.ExecutionRedriven) {
+			e.count(s, 1)
+		}
 		if f.Event != nil && f.Event.Type.Terminal() {
+			e.count(s, -1)
 			ended = true
 			e.cfg.Log.Info("execution closed", "execution", arn, "status", string(s.Status), "events", s.LastEvent, "took", s.Stopped.Sub(s.Started))
 			defer e.closed(arn)
@@ -185,6 +189,7 @@ func (e *Engine) closed(arn string) {
 
 // opened finds what a recovered execution waits for.
 func (e *Engine) opened(_ context.Context, id store.ID, s *execution.Snapshot) *execution.Input {
+	e.count(s, 1)
 	beats := false
 	for _, task := range s.SortedTasks() {
 		e.track(s, task)

@@ -31,9 +31,6 @@ const (
 	starters  = 1000    // children that one command starts at once
 	maxReport = 1000    // children in one report to their map run
 	maxBytes  = 1 << 20 // of outputs and inputs in it
-
-	// maxRuns are open at once in an account and Region. AWS: others wait, with MapRunStarted in their history.
-	maxRuns = 1000
 )
 
 type runEntities = durable.Entities[maprun.Run, maprun.Input, maprun.Fact, maprun.Command]
@@ -45,11 +42,12 @@ type mapRuns struct {
 	es *runEntities
 
 	mu      sync.Mutex
-	reports map[string]*report         // by map run
-	awaited map[string][]chan error    // Express children that a Launch waits for, by ARN: their report is durable
-	streams map[string]*items          // by map run
-	open    map[string]bool            // found open at the start
-	running map[string]map[string]bool // open runs, by account and Region
+	reports map[string]*report        // by map run
+	awaited map[string][]chan error   // Express children that a Launch waits for, by ARN: their report is durable
+	streams map[string]*items         // by map run
+	open    map[string]bool           // found open at the start
+	running map[Place]map[string]bool // open runs
+	waiting map[Place]map[string]bool // runs that wait until there are fewer
 }
 
 // report collects ended children while the last report is being committed.
@@ -60,7 +58,7 @@ type report struct {
 }
 
 func newMapRuns(e *Engine) *mapRuns {
-	m := &mapRuns{e: e, reports: map[string]*report{}, awaited: map[string][]chan error{}, streams: map[string]*items{}, open: map[string]bool{}, running: map[string]map[string]bool{}}
+	m := &mapRuns{e: e, reports: map[string]*report{}, awaited: map[string][]chan error{}, streams: map[string]*items{}, open: map[string]bool{}, running: map[Place]map[string]bool{}, waiting: map[Place]map[string]bool{}}
 	m.es = durable.Register(e.cfg.Loop, durable.Kind[maprun.Run, maprun.Input, maprun.Fact, maprun.Command]{
 		Name:      MapRunKind,
 		Core:      runCore{},
@@ -103,21 +101,27 @@ func (runCore) Decide(r *maprun.Run, in durable.Input[maprun.Input], env durable
 func (m *mapRuns) opened(run string, open bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	place := field(run, 3) + ":" + field(run, 4)
+	place := placeOf(run)
 	if m.running[place] == nil {
-		m.running[place] = map[string]bool{}
+		m.running[place], m.waiting[place] = map[string]bool{}, map[string]bool{}
 	}
+	delete(m.waiting[place], run)
 	if m.running[place][run] = true; !open {
 		delete(m.running[place], run)
 	}
 }
 
-// full reports whether a new run has to wait.
+// full reports whether a new run has to wait. AWS: with MapRunStarted in the history.
 func (m *mapRuns) full(run string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	open := m.running[field(run, 3)+":"+field(run, 4)]
-	return len(open) >= maxRuns && !open[run]
+	place, most := placeOf(run), m.e.cfg.Limits.MapRuns
+	open := m.running[place]
+	if most == 0 || int64(len(open)) < most || open[run] {
+		return false
+	}
+	m.waiting[place][run] = true
+	return true
 }
 
 func runID(arn string) store.ID { return store.ID(MapRunKind + "/" + arn) }
@@ -246,7 +250,7 @@ func (m *mapRuns) create(ctx context.Context, parent store.ID, c execution.Start
 	if err != nil {
 		return err
 	}
-	spec := &maprun.Spec{StartMap: c, Parent: arnOf(parent), MaxOutput: m.e.cfg.Limits.Data.Payload}
+	spec := &maprun.Spec{StartMap: c, Parent: arnOf(parent), MaxOutput: m.e.cfg.Limits.Data.Payload, MaxOpen: m.e.cfg.Limits.MapConcurrency}
 	err = es.View(ctx, parent, func(s *execution.Snapshot) {
 		x := s.Identity
 		name, _, _ := strings.Cut(x.MachineName, "/")
@@ -257,7 +261,7 @@ func (m *mapRuns) create(ctx context.Context, parent store.ID, c execution.Start
 		return err
 	}
 	if m.full(c.Run) {
-		return fmt.Errorf("%s waits: %d map runs are open in its account and Region", c.Run, maxRuns) // asked again after a pause
+		return fmt.Errorf("%s waits: %d map runs are open in its account and Region", c.Run, m.e.cfg.Limits.MapRuns) // asked again after a pause
 	}
 	return m.tell(ctx, c.Run, maprun.Input{Start: spec})
 }

@@ -29,6 +29,9 @@ func (e *Engine) RedriveExecution(ctx context.Context, x Redrive) (time.Time, er
 	if err != nil || es != e.standard {
 		return time.Time{}, store.ErrNotFound
 	}
+	if err := e.room(x.ARN); err != nil {
+		return time.Time{}, err
+	}
 	in := execution.Redrive{Token: x.Token}
 	if x.Definition != nil {
 		if in.Digest, err = e.bind(ctx, x.Definition); err != nil {

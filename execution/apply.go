@@ -40,6 +40,10 @@ func applyEvent(s *Snapshot, addr Addr, e *history.Event) {
 		closeWith(s, e)
 		return
 	}
+	switch e.Type {
+	case history.TaskSubmitted, history.ActivityScheduled, history.MapRunStarted:
+		s.Long = true
+	}
 	fr := s.Frames[addr]
 	if fr == nil {
 		return
@@ -131,7 +135,7 @@ func applyNote(s *Snapshot, f Fact) {
 			fr.Outcome = &Outcome{Output: fr.Input}
 		}
 	case n.Waiting != nil:
-		fr.Await = Await{Until: n.Waiting.Until}
+		fr.Await, s.Long = Await{Until: n.Waiting.Until}, s.Long || n.Waiting.Long
 	case n.Forked != nil:
 		k := len(n.Forked.Branches)
 		fr.Await = Await{Join: &Join{Total: k, Next: k, Open: k, Max: k, Results: make([]jsonvalue.Value, k)}}
@@ -206,7 +210,7 @@ func applyNote(s *Snapshot, f Fact) {
 		}
 		fr.Retries[n.Backoff.Retrier]++
 		fr.Retried++
-		fr.Await = Await{Again: n.Backoff.Until}
+		fr.Await, s.Long = Await{Again: n.Backoff.Until}, s.Long || n.Backoff.Long
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // visit is what the expressions of the frame's state see.
 func (t *turn) visit(a Addr, f *Frame) *asl.Visit {
 	st := t.state(f, f.State)
-	v := &asl.Visit{State: st, Entered: f.Entered, Input: f.Input, Now: t.env.Now, Random: t.random, Limits: t.c.Limits.Data,
+	v := &asl.Visit{State: st, Entered: f.Entered, Input: f.Input, Now: t.env.Now, Random: t.random, Limits: t.c.Limits.Data, Usage: t.measure(a, f),
 		Vars: func(name string) (jsonvalue.Value, bool) { return t.s.lookup(a, name) }}
 	if st.Base().ReadsContext {
 		v.Context = t.contextObject(f, st, "")

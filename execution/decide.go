@@ -35,6 +35,7 @@ type turn struct {
 	ready  []Addr   // frames that can go on
 	issued []TaskID // scheduled in this turn, not yet started
 	steps  int
+	usage  *usage
 }
 
 // overLimit is thrown when an event would exceed the history: it ends the turn.
@@ -74,15 +75,18 @@ func (t *turn) run(in Input) {
 		case nil:
 		case overLimit:
 			t.closeAs(history.ExecutionFailed, r.frame, asl.Failure{Error: asl.ErrRuntime, Cause: fmt.Sprintf(
-				"The execution reached the maximum number of history events (%d).", t.c.Limits.Events)})
+				"The execution reached the maximum number of history events (%d).", t.c.Limits.events(t.s.Identity.Express))})
 			t.d.More = false
+			t.measured()
 		default:
 			panic(r)
 		}
 	}()
+	t.expire(in)
 	t.input(in)
 	t.advanceAll()
 	t.startIssued()
+	t.measured()
 }
 
 func (t *turn) input(in Input) {
@@ -152,11 +156,12 @@ func (t *turn) begin(st Start) {
 		b.StartAt = t.m.StartAt
 	}
 	limit := t.timeout(st.Identity)
-	if st.Identity.Express && (limit == 0 || limit > maxExpress) {
-		limit = maxExpress
-	}
 	if limit > 0 {
-		b.Deadline = t.env.Now.Add(seconds(limit))
+		b.Deadline = earlier(t.env.Now.Add(seconds(limit)), t.c.Limits.end(st.Identity.Express, t.env.Now))
+	} else if st.Identity.Express {
+		b.Deadline = t.c.Limits.end(true, t.env.Now)
+	}
+	if !b.Deadline.IsZero() {
 		t.setTimer(timerExecution, b.Deadline)
 	}
 	t.emit(Root, history.ExecutionStarted, &history.ExecutionStart{Input: st.Input, Text: st.Text, RoleARN: st.Identity.RoleARN,
@@ -240,8 +245,9 @@ func (t *turn) wait(a Addr, f *Frame) {
 		t.fail(a, *fail, "")
 	case until.After(t.env.Now):
 		until = ceil(until)
-		t.note(a, Note{Waiting: &Waiting{Until: until}})
+		t.note(a, Note{Waiting: &Waiting{Until: until, Long: t.outlasts(until)}})
 		t.setTimer(timerFrame+string(a), until)
+		t.bound(t.outlasts(until))
 	default:
 		t.waited(a)
 	}
@@ -267,7 +273,7 @@ func (t *turn) leaveOrFail(a Addr, exit asl.Exit, fail *asl.Failure) {
 // overfull is the failure of an exit with which the variables of the execution would exceed their limit.
 func (t *turn) overfull(a Addr, exit asl.Exit) *asl.Failure {
 	limit, total := t.c.Limits.Data.Variables, 0
-	if limit == 0 || len(exit.Assign) == 0 {
+	if limit == 0 && t.usage == nil || len(exit.Assign) == 0 {
 		return nil
 	}
 	for _, f := range t.s.Frames {
@@ -279,7 +285,10 @@ func (t *turn) overfull(a Addr, exit asl.Exit) *asl.Failure {
 	for _, x := range exit.Assign {
 		total += x.Value.Size() - f.Vars[x.Name].Size()
 	}
-	if total <= limit {
+	if t.usage != nil {
+		t.usage.variables = total
+	}
+	if limit == 0 || total <= limit {
 		return nil
 	}
 	return asl.TooManyVariables(t.state(f, f.State))
@@ -335,7 +344,7 @@ func (t *turn) emit(a Addr, typ history.Type, d history.Details, n *Note) {
 }
 
 func (t *turn) emitEvent(a Addr, e *history.Event, n *Note) {
-	if limit := t.c.Limits.Events; limit > 0 && e.ID >= limit && !e.Type.Terminal() {
+	if limit := t.c.Limits.events(t.s.Identity.Express); limit > 0 && e.ID >= limit && !e.Type.Terminal() {
 		panic(overLimit{a})
 	}
 	t.fact(Fact{Frame: a, Event: e, Note: n})
@@ -384,7 +393,4 @@ func ceil(at time.Time) time.Time {
 
 func seconds(n int64) time.Duration { return time.Duration(min(n, maxSeconds)) * time.Second }
 
-const (
-	maxSeconds = 99999999 // AWS's largest time-out
-	maxExpress = 300      // AWS: an Express execution ends after five minutes
-)
+const maxSeconds = 99999999 // AWS's largest time-out

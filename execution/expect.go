@@ -93,7 +93,7 @@ func Digest(s *Snapshot) [32]byte {
 		}
 	})(c)
 	c.Identity = Identity{Digest: s.Identity.Digest}
-	c.Started, c.Stopped, c.LastEvent, c.Issued = time.Time{}, time.Time{}, 0, 0
+	c.Started, c.Stopped, c.LastEvent, c.Issued, c.Long = time.Time{}, time.Time{}, 0, 0, false
 	c.RedriveDate, c.RedriveTokens = time.Time{}, nil
 	rank := map[TaskID]TaskID{}
 	for i, id := range s.SortedTasks() {

@@ -37,6 +37,7 @@ type Note struct {
 	Mapped    *Mapped    `json:"mapped,omitempty"`
 	Unmapped  *Unmapped  `json:"unmapped,omitempty"`
 	Remapped  *Remapped  `json:"remapped,omitempty"`
+	Exceeded  *Exceeded  `json:"exceeded,omitempty"`
 }
 
 type (
@@ -56,6 +57,7 @@ type (
 	// Waiting: a Wait state ends then.
 	Waiting struct {
 		Until time.Time `json:"until"`
+		Long  bool      `json:"long,omitempty"` // beyond the longest time that the execution may be open
 	}
 	// Forked comes with ParallelStateStarted: the branches, all with the same input.
 	Forked struct {
@@ -125,6 +127,7 @@ type (
 	Backoff struct {
 		Retrier int       `json:"retrier"`
 		Until   time.Time `json:"until"`
+		Long    bool      `json:"long,omitempty"` // as in Waiting
 	}
 	// Redriven comes with ExecutionRedriven.
 	Redriven struct {
@@ -147,4 +150,11 @@ type (
 	}
 	// Remapped comes with MapRunRedriven.
 	Remapped struct{}
+	// Exceeded: a visit of a state took more than AWS allows, under limits that let it.
+	Exceeded struct {
+		State   string `json:"state"`
+		Entered int64  `json:"entered"` // its …StateEntered
+		Limit   string `json:"limit"`   // as ParseLimits knows it
+		Found   int64  `json:"found"`
+	}
 )

@@ -24,8 +24,9 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 			}
 			until := ceil(t.env.Now.Add(w.Retry[i].Delay(granted, t.fraction())))
 			t.drop(a)
-			t.note(a, Note{Backoff: &Backoff{Retrier: i, Until: until}})
+			t.note(a, Note{Backoff: &Backoff{Retrier: i, Until: until, Long: t.outlasts(until)}})
 			t.setTimer(timerFrame+string(a), until)
+			t.bound(t.outlasts(until))
 			return
 		}
 		switch st.(type) {
@@ -118,7 +119,7 @@ func (t *turn) closeAs(typ history.Type, a Addr, f asl.Failure) {
 
 // closed clears what no longer counts.
 func (t *turn) closed() {
-	if !t.s.Deadline.IsZero() {
+	if !t.s.Deadline.IsZero() || t.s.Long {
 		t.clearTimer(timerExecution)
 	}
 	t.ready, t.issued, t.d.More = nil, nil, false

@@ -69,7 +69,10 @@ func generated(t *testing.T, shape []byte, seed uint64) {
 	}
 	w := &walk{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), own: own, all: own, s: &execution.Snapshot{},
 		timers: map[string]time.Time{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-	limits := execution.Limits{Events: 120, InlineConcurrency: g.number(1, 4), Data: asl.DefaultLimits}
+	limits := execution.Limits{Events: 120, ExpressEvents: 120, InlineConcurrency: g.number(1, 4), Data: asl.DefaultLimits}
+	if g.one(4) {
+		limits.Duration = time.Duration(g.number(1, 200)) * time.Second
+	}
 	if g.one(4) {
 		limits.Data.Payload, limits.Data.Variable, limits.Data.Variables = g.number(20, 400), g.number(20, 400), g.number(20, 400)
 	}
@@ -609,7 +612,7 @@ func TestFullHistoryWaitsForNothing(t *testing.T) {
 	}
 	closed := 0
 	for events := range int64(8) {
-		core := execution.Core{Limits: execution.Limits{Events: events + 1, Data: asl.DefaultLimits}, Machine: func(string) *asl.StateMachine { return m }}
+		core := execution.Core{Limits: execution.Limits{Events: events + 1, ExpressEvents: events + 1, Data: asl.DefaultLimits}, Machine: func(string) *asl.StateMachine { return m }}
 		s := &execution.Snapshot{}
 		d, err := core.Decide(s, execution.Input{Start: &execution.Start{Input: jsonvalue.Int(1)}}, execution.Env{Now: time.Unix(1e9, 0)})
 		if err != nil {

@@ -41,7 +41,7 @@ func (t *turn) bind(a Addr, f *Frame) {
 	}
 	limit := int64(t.c.Limits.InlineConcurrency)
 	if limit == 0 {
-		limit = 40
+		limit = int64(len(items))
 	}
 	if most <= 0 || most > limit {
 		most = limit

@@ -10,9 +10,6 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-// maxMapRedrives is how often a map run can be redriven. AWS: 1,000, and then States.Runtime.
-const maxMapRedrives = 1000
-
 // RunRef is the map run that a distributed Map waits for, or that it waited for when it failed.
 type RunRef struct {
 	ARN      string `json:"arn"`
@@ -74,6 +71,7 @@ func (t *turn) distribute(a Addr, f *Frame, st *asl.MapState) {
 		}
 	}
 	t.emit(a, history.MapRunStarted, &history.MapRun{ARN: c.Run}, &Note{Mapped: &Mapped{Run: c.Run}})
+	t.bound(true)
 	t.d.Commands = append(t.d.Commands, Command{Map: c})
 }
 
@@ -135,7 +133,7 @@ func (t *turn) mapFrame(run string) (Addr, *Frame) {
 // remap redrives the map run of a frame.
 func (t *turn) remap(a Addr, f *Frame) {
 	run := f.Await.Run
-	if run.Redrives >= maxMapRedrives {
+	if most := t.c.Limits.MapRedrives; most > 0 && run.Redrives >= most { // AWS: then States.Runtime
 		t.fail(a, t.runtime(f, fmt.Sprintf("The map run has been redriven %d times, which is the most.", run.Redrives)), "")
 		return
 	}

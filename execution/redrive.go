@@ -9,12 +9,9 @@ import (
 	"github.com/mayfly-run/mayfly/history"
 )
 
-// AWS's bounds of redrive.
 const (
-	redrivePeriod = 14 * 24 * time.Hour  // after the end
-	maxOpen       = 365 * 24 * time.Hour // of the execution as a whole
-	tokenLife     = 15 * time.Minute
-	maxTokens     = 10
+	tokenLife = 15 * time.Minute
+	maxTokens = 10
 )
 
 // Redrivable says why an execution cannot be redriven now, in AWS's words; "" when it can.
@@ -24,9 +21,9 @@ func (l Limits) Redrivable(s *Snapshot, now time.Time) string {
 		return "Execution is " + string(s.Status) + " and cannot be redriven"
 	case l.Events > 0 && s.LastEvent > l.Events-2: // AWS: ExecutionRedriven and an end must have room
 		return "Execution history event limit exceeded"
-	case s.Stopped.Sub(s.Started) > maxOpen:
+	case l.Duration > 0 && s.Stopped.Sub(s.Started) >= l.Duration:
 		return "Execution has exceeded the max execution time"
-	case now.Sub(s.Stopped) > redrivePeriod:
+	case l.RedriveWindow > 0 && now.Sub(s.Stopped) > l.RedriveWindow:
 		return "Execution redrivable period exceeded"
 	}
 	return ""
@@ -65,12 +62,13 @@ func (t *turn) redrive(in Redrive) {
 	}
 	n := &Redriven{Token: in.Token, Digest: in.Digest}
 	if limit := t.timeout(s.Identity); limit > 0 {
-		n.Deadline = t.env.Now.Add(seconds(limit))
+		n.Deadline = earlier(t.env.Now.Add(seconds(limit)), t.c.Limits.end(false, s.Started))
 		t.setTimer(timerExecution, n.Deadline)
 	}
 	t.emitEvent(Root, &history.Event{ID: s.LastEvent + 1, Previous: s.LastEvent, At: t.env.Now, Type: history.ExecutionRedriven,
 		Details: &history.Redrive{Count: s.RedriveCount + 1}}, &Note{Redriven: n})
 	t.d.Reply.Redriven = t.env.Now
+	t.bound(s.Long)
 	var joins, ended, runs []Addr
 	for _, a := range s.SortedFrames() {
 		f := s.Frames[a]

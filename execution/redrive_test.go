@@ -23,10 +23,10 @@ func TestRedrivable(t *testing.T) {
 		{execution.Running, 0, 1, 0, "Execution is RUNNING and cannot be redriven"},
 		{execution.Succeeded, day, 25000, 99 * day, "Execution is SUCCEEDED and cannot be redriven"},
 		{execution.Failed, day, 24998, 14 * day, ""},
-		{execution.Aborted, 365 * day, 10, day, ""},
+		{execution.Aborted, 365*day - 1, 10, day, ""},
 		{execution.TimedOut, 0, 3, 0, ""},
 		{execution.Failed, day, 24999, day, "Execution history event limit exceeded"},
-		{execution.Failed, 366 * day, 10, 20 * day, "Execution has exceeded the max execution time"},
+		{execution.TimedOut, 365 * day, 10, 20 * day, "Execution has exceeded the max execution time"},
 		{execution.Failed, day, 10, 14*day + 1, "Execution redrivable period exceeded"},
 	} {
 		s := &execution.Snapshot{Status: c.status, Started: began, Stopped: began.Add(c.took), LastEvent: c.events}

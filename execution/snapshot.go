@@ -67,6 +67,7 @@ type Snapshot struct {
 	Output    jsonvalue.Value  `json:"output,omitzero"`
 	Failure   *asl.Failure     `json:"failure,omitempty"`
 	LastEvent int64            `json:"lastEvent,omitempty"`
+	Long      bool             `json:"long,omitempty"`   // it has waited for what may never come
 	Issued    TaskID           `json:"issued,omitempty"` // the last task's id
 	Frames    map[Addr]*Frame  `json:"frames,omitempty"`
 	Tasks     map[TaskID]*Task `json:"tasks,omitempty"`

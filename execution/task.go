@@ -47,6 +47,7 @@ func (t *turn) schedule(a Addr, f *Frame) {
 	case Activity:
 		t.emit(a, history.ActivityScheduled, &history.ActivitySchedule{Resource: st.Resource, Input: args,
 			Timeout: n.Timeout, Heartbeat: n.Heartbeat}, &Note{Issued: n})
+		t.bound(true)
 	default:
 		t.emit(a, history.TaskScheduled, &history.TaskSchedule{Resource: named(r), Region: t.s.Identity.Region,
 			Parameters: args, Timeout: n.Timeout, Heartbeat: n.Heartbeat, RoleARN: role}, &Note{Issued: n})
@@ -117,6 +118,7 @@ func (t *turn) submitted(in TaskSubmitted) {
 	}
 	t.emit(task.Frame, history.TaskSubmitted, &history.TaskOutput{Resource: named(mustResource(task.Resource)),
 		Output: in.Output}, &Note{Handled: n})
+	t.bound(true)
 	if task.Held != nil {
 		t.complete(in.Task, task, *task.Held, false)
 	}

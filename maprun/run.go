@@ -2,6 +2,7 @@ package maprun
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -9,9 +10,6 @@ import (
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
-
-// MaxConcurrency is how many children may be open at once. AWS: 10,000.
-const MaxConcurrency = 10000
 
 // The bounds of one record.
 const (
@@ -27,6 +25,8 @@ type Spec struct {
 	Child  execution.Identity `json:"child"`  // what all children have in common; ARN and Name are made per child
 	// MaxOutput bounds the bytes of all outputs where they become the state's output; 0: not at all.
 	MaxOutput int `json:"maxOutput,omitempty"`
+	// MaxOpen is how many children may be open at once; 0: any number.
+	MaxOpen int64 `json:"maxOpen,omitempty"`
 }
 
 // Collects reports whether the children's outputs become the state's output.
@@ -102,8 +102,12 @@ func (r *Run) Closed() bool { return r.Status != "" && r.Status != execution.Run
 
 // Limit is how many children may be open now.
 func (r *Run) Limit() int64 {
-	if r.Concurrency <= 0 || r.Concurrency > MaxConcurrency {
-		return MaxConcurrency
+	most := r.Spec.MaxOpen
+	if most == 0 {
+		most = math.MaxInt64
+	}
+	if r.Concurrency <= 0 || r.Concurrency > most {
+		return most
 	}
 	return r.Concurrency
 }

@@ -26,6 +26,7 @@ type Env struct {
 	Random   func() uint64
 	MaxText  int // bytes that hashes and Base64 take; 0: no limit
 	MaxArray int // bytes of an array argument; 0: no limit
+	Usage    *Usage
 
 	made int // bytes of all arguments so far
 }
@@ -33,6 +34,9 @@ type Env struct {
 // maxMade is how many bytes the arguments of a call and of the calls within it may have together, unless four arrays of the
 // largest size need more: what is made of them is hardly larger.
 const maxMade = 16 << 20
+
+// Usage is the most that was taken of what MaxText and MaxArray bound.
+type Usage struct{ Text, Array int }
 
 // Error is why a call failed.
 type Error struct {
@@ -130,6 +134,9 @@ func text(c *Call, args []jsonvalue.Value, i int) (string, error) {
 func list(e *Env, c *Call, args []jsonvalue.Value, i int) (jsonvalue.Value, error) {
 	if args[i].Kind() != jsonvalue.KindArray {
 		return args[i], failf("Argument %d of %s must be an array, but was %s", i+1, c.fn.name, args[i].Kind())
+	}
+	if e.Usage != nil {
+		e.Usage.Array = max(e.Usage.Array, args[i].Size())
 	}
 	if e.MaxArray > 0 && args[i].Size() > e.MaxArray {
 		return args[i], failf("Argument %d of %s exceeds the maximum size of %d bytes", i+1, c.fn.name, e.MaxArray)
@@ -383,9 +390,16 @@ func canonical(v jsonvalue.Value) string {
 	return v.String()
 }
 
+func (e *Env) long(s string) bool {
+	if e.Usage != nil {
+		e.Usage.Text = max(e.Usage.Text, len(s))
+	}
+	return e.MaxText > 0 && len(s) > e.MaxText
+}
+
 func limited(e *Env, c *Call, args []jsonvalue.Value) (string, error) {
 	s, err := text(c, args, 0)
-	if err == nil && e.MaxText > 0 && len(s) > e.MaxText {
+	if err == nil && e.long(s) {
 		err = failf("The argument of %s exceeds the maximum length of %d characters", c.fn.name, e.MaxText)
 	}
 	return s, err
@@ -419,7 +433,7 @@ func hash(e *Env, c *Call, args []jsonvalue.Value) (jsonvalue.Value, error) {
 	if data.Kind() != jsonvalue.KindString {
 		s = data.String()
 	}
-	if e.MaxText > 0 && len(s) > e.MaxText {
+	if e.long(s) {
 		return jsonvalue.Value{}, failf("The argument of States.Hash exceeds the maximum length of %d characters", e.MaxText)
 	}
 	algorithm, err := text(c, args, 1)

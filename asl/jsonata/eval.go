@@ -8,9 +8,38 @@ type evaluator struct {
 	builtin map[string]*function
 	steps   int64
 	depth   int
+	deepest int // the depth from which deeper is asked
+	widest  int // the size of a value from which wider is asked
 	bytes   int64
 	calls   []activeCall
 	drawn   uint64 // how many random numbers were taken without Env.Random
+}
+
+func newEvaluator(env Env) *evaluator {
+	e := &evaluator{env: env, builtin: builtins, deepest: env.Limits.Depth, widest: math.MaxInt}
+	if env.Limits.Value > 0 {
+		e.widest = env.Limits.Value
+	}
+	if u := env.Usage; u != nil {
+		e.deepest, e.widest = min(e.deepest, u.Depth), min(e.widest, u.Value)
+	}
+	return e
+}
+
+// deeper notes a depth that was not reached before, and refuses one beyond the limit.
+func (e *evaluator) deeper() {
+	if e.depth > e.env.Limits.Depth {
+		throw(&Error{Code: "D1011", Value: float64(e.env.Limits.Depth)})
+	}
+	e.deepest, e.env.Usage.Depth = e.depth, e.depth
+}
+
+// wider notes a size that no value had before, and refuses one beyond the limit.
+func (e *evaluator) wider(size int) {
+	if most := e.env.Limits.Value; most > 0 && size > most {
+		fail("D2016", float64(most))
+	}
+	e.widest, e.env.Usage.Value = size, size
 }
 
 // activeCall says where errors are reported: at the outermost call, with the name of the innermost.
@@ -81,8 +110,8 @@ func (e *evaluator) fits(v value) {
 	case *array:
 		size = 8 * len(v.items) // those of the input that nobody has looked at do not count
 	}
-	if most := e.env.Limits.Value; most > 0 && size > most {
-		fail("D2016", float64(most))
+	if size > e.widest {
+		e.wider(size)
 	}
 }
 
@@ -97,8 +126,8 @@ func (e *evaluator) room(n int) {
 
 func (e *evaluator) eval(n *node, input value, env *frame) value {
 	e.step(1)
-	if e.depth++; e.depth > e.env.Limits.Depth {
-		throw(&Error{Code: "D1011", Value: float64(e.env.Limits.Depth)})
+	if e.depth++; e.depth > e.deepest {
+		e.deeper()
 	}
 	result := e.evalKind(n, input, env)
 	for _, p := range n.predicates {

@@ -24,6 +24,7 @@ type Env struct {
 	States []jsonvalue.Member
 	Limits Limits // zero fields have the values of DefaultLimits
 	Used   *int64 // where the steps that were taken are added; nil: nowhere
+	Usage  *Usage // is told how much the evaluation took, if it is not nil
 }
 
 // Limits are the budget of an evaluation.
@@ -32,6 +33,12 @@ type Limits struct {
 	Depth int   // expressions inside one another, also through calls
 	Bytes int64 // of text and elements made, in all
 	Value int   // bytes of one text or array that is made, elements counting 8; 0: no limit but Bytes
+}
+
+// Usage is the most that evaluations have taken.
+type Usage struct {
+	Depth int // expressions inside one another
+	Value int // bytes of one text or array, as in Limits
 }
 
 // DefaultLimits is about a second of work.
@@ -67,7 +74,7 @@ func Compile(expr string) (p *Program, err error) {
 // expression yields nothing. Errors are *Error or ErrUnsupportedResult.
 func (p *Program) Eval(input jsonvalue.Value, bindings map[string]jsonvalue.Value, env Env) (out jsonvalue.Value, err error) {
 	env.Limits = env.Limits.orDefault()
-	e := &evaluator{env: env, builtin: builtins}
+	e := newEvaluator(env)
 	if env.StepFunctions {
 		e.builtin = stepFunctionsBuiltins
 	}

@@ -21,12 +21,6 @@ import (
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-// AWS's limits of a call.
-const (
-	timeLimit = 60 * time.Second
-	sizeLimit = 256 << 10 // of the answer's body
-)
-
 // Pair is a name with its value; order counts.
 type Pair struct{ Name, Value string }
 
@@ -44,6 +38,9 @@ func (r *Refusal) Error() string { return r.Name + ": " + r.Cause }
 
 // Config is what the integration needs.
 type Config struct {
+	// Limit is how long a call may last, MaxBody how many bytes an answer may have.
+	Limit   time.Duration // 0: for ever
+	MaxBody int
 	// Client makes the calls; it decides which endpoints may be called, and follows no redirects.
 	Client *http.Client
 	// Endpoint says why an endpoint could never be called; nil when it could be.
@@ -88,8 +85,11 @@ func (t *Tasks) Start(ctx context.Context, task integration.Task) (integration.R
 	if err != nil {
 		return bad(err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeLimit, errTime)
-	defer cancel()
+	if t.cfg.Limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t.cfg.Limit, errTime(t.cfg.Limit))
+		defer cancel()
+	}
 	for anew := false; ; anew = true {
 		c, err := t.cfg.Connection(ctx, task.Principal, r.connection, anew)
 		var refused *Refusal
@@ -126,7 +126,12 @@ func (t *Tasks) Start(ctx context.Context, task integration.Task) (integration.R
 	}
 }
 
-var errTime = errors.New("no answer within 60 seconds")
+// errTime is why a call ends that has lasted for so long.
+type errTime time.Duration
+
+func (e errTime) Error() string {
+	return fmt.Sprintf("no answer within %g seconds", time.Duration(e).Seconds())
+}
 
 // answer is what came back; the zero answer: nothing that could be read.
 type answer struct {
@@ -139,10 +144,10 @@ type answer struct {
 // call sends a request and reads the answer. An error means that the task or the server ends.
 func (t *Tasks) call(ctx context.Context, b *built) (integration.Result, answer, error) {
 	broken := func(err error) (integration.Result, answer, error) {
-		switch cause := context.Cause(ctx); {
-		case errors.Is(cause, errTime):
-			err = cause
-		case cause != nil:
+		cause := context.Cause(ctx)
+		if late, ok := cause.(errTime); ok {
+			err = late
+		} else if cause != nil {
 			return integration.Result{}, answer{}, cause
 		}
 		var e *url.Error
@@ -160,14 +165,14 @@ func (t *Tasks) call(ctx context.Context, b *built) (integration.Result, answer,
 		return broken(err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, sizeLimit+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, int64(t.cfg.MaxBody)+1))
 	if err != nil {
 		return broken(err)
 	}
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	kind, _, _ := strings.Cut(media, "/")
 	switch {
-	case len(body) > sizeLimit:
+	case len(body) > t.cfg.MaxBody:
 		return failed(asl.ErrDataLimitExceeded, "The state/task 'http' returned a result with a size exceeding the maximum number of bytes service limit."), answer{}, nil
 	case media == "application/octet-stream", kind == "image", kind == "video", kind == "audio":
 		return failed(asl.ErrRuntime, "The response has the content type %s, which HTTP tasks do not support.", media), answer{}, nil
@@ -202,7 +207,7 @@ func (a answer) value(media string) jsonvalue.Value {
 	}
 	content := jsonvalue.Str(string(a.body))
 	if media == "application/json" || strings.HasSuffix(media, "+json") {
-		if v, err := jsonvalue.ParseLimit(a.body, sizeLimit); err == nil {
+		if v, err := jsonvalue.Parse(a.body); err == nil {
 			content = v
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"testing/synctest"
 
 	"github.com/mayfly-run/mayfly/integration"
@@ -66,7 +67,7 @@ type fixed func(*http.Request) (*http.Response, error)
 func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func tasks(rt http.RoundTripper) *Tasks {
-	return New(Config{Client: &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, Endpoint: func(*url.URL) error { return nil },
+	return New(Config{Limit: time.Minute, MaxBody: 256 << 10, Client: &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, Endpoint: func(*url.URL) error { return nil },
 		Connection: func(_ context.Context, _ identity.Principal, arn string, anew bool) (*Connection, error) {
 			if arn == "none" {
 				return nil, &Refusal{"ResourceNotFound", "no such connection"}

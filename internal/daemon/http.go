@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 
+	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration/httptask"
 	"github.com/mayfly-run/mayfly/internal/egress"
 	"github.com/mayfly-run/mayfly/internal/identity"
@@ -13,12 +14,12 @@ import (
 )
 
 // newHTTP makes what HTTP tasks need: connections, and the integration that calls with them. Neither knows the other.
-func (s *Server) newHTTP() (*events.Service, *httptask.Tasks) {
+func (s *Server) newHTTP(limits execution.Limits) (*events.Service, *httptask.Tasks) {
 	plain := egress.Plain(cmp.Or(s.settings.PlainHTTP, string(egress.Loopback)))
 	client := egress.New(plain)
 	endpoint := func(u *url.URL) error { return egress.Check(plain, u) }
 	connections := events.New(events.Config{Store: s.store, Clock: s.clock, HTTP: client, Endpoint: endpoint})
-	tasks := httptask.New(httptask.Config{Client: client, Endpoint: endpoint,
+	tasks := httptask.New(httptask.Config{Limit: limits.HTTPDuration, MaxBody: limits.Data.Payload, Client: client, Endpoint: endpoint,
 		Connection: func(ctx context.Context, p identity.Principal, arn string, anew bool) (*httptask.Connection, error) {
 			a, err := connections.Authorize(ctx, p.Account, arn, anew)
 			var refused *events.Refusal

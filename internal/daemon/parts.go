@@ -68,10 +68,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if payload := limits.Data.Payload; payload > execution.DefaultLimits.Data.Payload {
-		cfg.MaxBody = max(gateway.DefaultMaxBody, 2*int64(payload)) // texts within texts are escaped
-		cfg.Lifted = map[string][]string{"states": {"SensitiveData", "SensitiveDataJobInput"}, "mayfly": {"Data"}}
-	}
+	cfg.MaxBody, cfg.Lifted = lifted(limits)
 	if s.settings.AccessKey != "" {
 		cfg.Credentials = []identity.Credentials{{AccessKeyID: s.settings.AccessKey, SecretAccessKey: s.settings.SecretKey}}
 	}
@@ -111,7 +108,7 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		s.log.Warn("calls go to AWS", "service", name)
 		p.gateway.Forward(name, aws)
 	}
-	connections, calls := s.newHTTP()
+	connections, calls := s.newHTTP(limits)
 	real := integration.Router{Integration: awstask.New(awstask.Config{Calls: p.gateway, Clock: s.clock, Implemented: p.gateway.Implements,
 		Remote: func(service string) bool { return slices.Contains(elsewhere, service) }}),
 		ByService: map[string]integration.Integration{"http": calls}}
@@ -158,6 +155,24 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	p.gateway.Extra(MetricsPath, registry)
 	p.gateway.Extra(LedgerPath, http.HandlerFunc(p.ledger))
 	return p, nil
+}
+
+// lifted is what requests may be, where limits let more in than AWS's: how large, and which shapes the model does not bound.
+func lifted(l execution.Limits) (maxBody int64, shapes map[string][]string) {
+	aws, shapes := execution.DefaultLimits, map[string][]string{}
+	add := func(service string, names ...string) { shapes[service] = append(shapes[service], names...) }
+	maxBody = gateway.DefaultMaxBody
+	if l.Data.Payload > aws.Data.Payload {
+		maxBody = max(maxBody, 2*int64(l.Data.Payload)) // texts within texts are escaped
+		add("states", "SensitiveData", "SensitiveDataJobInput")
+		add("mayfly", "Data")
+	}
+	if l.Definition > aws.Definition {
+		maxBody = max(maxBody, 2*int64(l.Definition))
+		add("states", "Definition")
+		add("mayfly", "Definition")
+	}
+	return maxBody, shapes
 }
 
 // python is the interpreter of Python functions: the one of the settings, or that which mayfly setup brought, with boto3.

@@ -39,7 +39,7 @@ type Settings struct {
 	SparkHome      string `name:"spark-home" help:"an installed Spark to use instead of the one that mayfly setup brings"`
 	Remote         string `name:"remote" help:"services, by signing name and with commas between, whose calls go to AWS itself, e.g. dynamodb,glue; they are signed with this machine's AWS credentials"`
 	RemoteEndpoint string `name:"remote-endpoint" help:"base URL that those calls go to instead of AWS's own endpoints"`
-	Limits         string `name:"limits" default:"aws" help:"bounds of data and history: those of AWS (aws), relaxed ones, and single ones after it, e.g. payload=1MiB,history=50000; mayfly execution limits tells where a run would have broken on AWS"`
+	Limits         string `name:"limits" default:"aws" help:"quotas: those of AWS (aws), relaxed ones, and single ones after it, e.g. payload=1MiB,history=50000,duration=400d (docs/limits.md); mayfly execution limits tells where a run would have broken on AWS"`
 	Retention      string `name:"retention" default:"90d" help:"how long executions are kept after their end, and their names are taken; 0 keeps them for ever"`
 	MockConfig     string `name:"mock-config" help:"file of mocked results in the form of Step Functions Local; executions started as ARN#TestCase use them"`
 }

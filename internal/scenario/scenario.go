@@ -23,7 +23,7 @@
 //	resume                                  the server is back after a crash
 //	stop ERROR CAUSE…                       StopExecution
 //	redrive [TOKEN | PART]                  RedriveExecution, with a client token or the definition of that part
-//	budget N | limit N                      states per decision; events per history
+//	budget N | limits TEXT                  states per decision; as execution.ParseLimits reads them
 package scenario
 
 import (
@@ -176,7 +176,7 @@ func (s *Scenario) Run(t *testing.T) string {
 		t.Fatalf("%s: input: %v", s.Path, err)
 	}
 	lines := slices.Collect(strings.Lines(s.parts["script"]))
-	for len(lines) > 0 && (strings.HasPrefix(lines[0], "budget") || strings.HasPrefix(lines[0], "limit")) {
+	for len(lines) > 0 && (strings.HasPrefix(lines[0], "budget") || strings.HasPrefix(lines[0], "limits")) {
 		r.line(strings.TrimSpace(lines[0]))
 		lines = lines[1:]
 	}
@@ -208,7 +208,7 @@ func (s *Scenario) Run(t *testing.T) string {
 func (r *run) line(l string) {
 	r.t.Helper()
 	word, rest, _ := strings.Cut(l, " ")
-	if word != "advance" && word != "crash" && word != "budget" && word != "limit" {
+	if word != "advance" && word != "crash" && word != "budget" && word != "limits" {
 		fmt.Fprintf(&r.out, "> %s\n", l)
 	}
 	switch word {
@@ -233,8 +233,12 @@ func (r *run) line(l string) {
 		r.do(execution.Input{Redrive: &in})
 	case "budget":
 		r.budget = r.number(rest)
-	case "limit":
-		r.core.Limits.Events = int64(r.number(rest))
+	case "limits":
+		limits, err := execution.ParseLimits(rest)
+		if err != nil {
+			r.t.Fatalf("%s: %v", l, err)
+		}
+		r.core.Limits = limits
 	case "map":
 		in := &execution.MapDone{}
 		for _, e := range execution.Expect(r.state) {

@@ -34,7 +34,7 @@ func (s *Service) CreateActivity(ctx context.Context, in *api.CreateActivityInpu
 	if err != nil {
 		return nil, err
 	}
-	tags, err := merge(nil, in.Tags, "")
+	tags, err := s.merge(nil, in.Tags, "")
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +55,9 @@ func (s *Service) CreateActivity(ctx context.Context, in *api.CreateActivityInpu
 			}
 			out.CreationDate = old.Created
 			return nil
+		}
+		if most := s.limits().Activities; most > 0 && s.census.count(activityKind, r) >= most {
+			return awsapi.Errorf(400, "ActivityLimitExceeded", "The maximum number of activities has been reached. Existing activities must be deleted before a new activity can be created.")
 		}
 		out.CreationDate = a.Created
 		return s.save(ctx, r.key(), a, a.Created, 0, out, store.RowChange{Key: known(a.ARN), Value: []byte("{}")})

@@ -13,10 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/store"
 )
 
-const (
-	aliasKind  = "stateMachineAlias"
-	maxAliases = 100 // of one state machine
-)
+const aliasKind = "stateMachineAlias"
 
 // alias leads executions to one or two versions of a state machine.
 type alias struct {
@@ -117,7 +114,7 @@ func (s *Service) CreateStateMachineAlias(ctx context.Context, in *api.CreateSta
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Clock.Now()
+	now, most := s.cfg.Clock.Now(), s.limits().Aliases
 	a := &alias{ARN: to.machineARN() + ":" + in.Name, Name: in.Name, Description: awsapi.Val(in.Description), Routing: in.RoutingConfiguration, Created: now, Updated: now}
 	var out *api.CreateStateMachineAliasOutput
 	err = again(func() error {
@@ -144,7 +141,7 @@ func (s *Service) CreateStateMachineAlias(ctx context.Context, in *api.CreateSta
 			return nil
 		case exists != 0:
 			return awsapi.Errorf(409, "ConflictException", "Failed to create alias because an alias with the same name and a different routing configuration already exists.")
-		case len(names) >= maxAliases:
+		case most > 0 && len(names) >= most:
 			return awsapi.Errorf(402, "ServiceQuotaExceededException", "The state machine has %d aliases, the most that it can have: delete some with DeleteStateMachineAlias.", len(names))
 		}
 		return s.changeAlias(ctx, r, m, at, a, out)

@@ -90,7 +90,7 @@ func (s *Service) start(ctx context.Context, m *target, name, in, trace *string)
 		n = *name
 	}
 	var err error
-	if x.Input, err = input(in, s.cfg.Engine.Limits().Data.Payload); err != nil {
+	if x.Input, err = input(in, s.limits().Data.Payload); err != nil {
 		return x, err
 	}
 	x.Text = awsapi.Val(in)
@@ -401,7 +401,7 @@ func historyEvent(e *history.Event, withData bool, text func(jsonvalue.Value) st
 
 // SendTaskSuccess ends a task well.
 func (s *Service) SendTaskSuccess(ctx context.Context, in *api.SendTaskSuccessInput) (*api.SendTaskSuccessOutput, error) {
-	output, err := jsonvalue.ParseLimit([]byte(in.Output), s.cfg.Engine.Limits().Data.Payload)
+	output, err := jsonvalue.ParseLimit([]byte(in.Output), s.limits().Data.Payload)
 	if err != nil {
 		return nil, awsapi.Errorf(400, "InvalidOutput", "Invalid Output: '%s'", asl.JacksonSentence([]byte(in.Output), err))
 	}

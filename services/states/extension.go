@@ -90,7 +90,7 @@ func (s *Service) RunFrom(ctx context.Context, in *own.RunFromInput) (*own.RunFr
 		return nil, err
 	}
 	if in.Input != nil {
-		if m.Input, err = input(in.Input, s.cfg.Engine.Limits().Data.Payload); err != nil {
+		if m.Input, err = input(in.Input, s.limits().Data.Payload); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +133,7 @@ func (s *Service) override(vars map[string]jsonvalue.Value, text *string) (map[s
 	if text == nil {
 		return vars, nil
 	}
-	v, err := jsonvalue.ParseLimit([]byte(*text), s.cfg.Engine.Limits().Data.Payload)
+	v, err := jsonvalue.ParseLimit([]byte(*text), s.limits().Data.Payload)
 	if err != nil || v.Kind() != jsonvalue.KindObject {
 		return nil, invalid("The variables are no JSON object.")
 	}

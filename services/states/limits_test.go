@@ -6,32 +6,35 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/mayfly-run/mayfly/durable"
-	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/internal/awsapi"
 	own "github.com/mayfly-run/mayfly/internal/awsapi/mayflyapi"
 	api "github.com/mayfly-run/mayfly/internal/awsapi/statesapi"
-	"github.com/mayfly-run/mayfly/services/states"
 	"github.com/mayfly-run/mayfly/store/memory"
 )
 
-// withLimits runs a test against a service with limits.
-func withLimits(t *testing.T, limits execution.Limits, f func(t *testing.T, s *server)) {
+// withLimits runs a test against a service with limits, as ParseLimits reads them.
+func withLimits(t *testing.T, text string, f func(t *testing.T, s *server)) {
+	t.Helper()
+	restarted(t, text, f)
+}
+
+// restarted runs tests one after the other, each with a service of its own on the same store.
+func restarted(t *testing.T, text string, tests ...func(t *testing.T, s *server)) {
+	t.Helper()
+	limits, err := execution.ParseLimits(text)
+	if err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		st := memory.New()
 		defer st.Close()
-		loop := durable.New(durable.Config{Store: st})
-		e, err := engine.New(t.Context(), engine.Config{Store: st, Loop: loop, Integrations: echo{}, Limits: limits})
-		if err != nil {
-			t.Fatal(err)
+		for _, f := range tests {
+			s := startWith(t, st, limits)
+			f(t, s)
+			synctest.Wait()
+			s.stop()
 		}
-		if err := loop.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer loop.Stop()
-		defer e.Stop()
-		f(t, &server{Service: states.New(states.Config{Store: st, Engine: e})})
 	})
 }
 
@@ -61,12 +64,12 @@ func TestRelaxedLimits(t *testing.T) {
 		synctest.Wait()
 		return must(s.DescribeExecution(t.Context(), &api.DescribeExecutionInput{ExecutionArn: x.ExecutionArn}))(t)
 	}
-	withLimits(t, execution.DefaultLimits, func(t *testing.T, s *server) {
+	withLimits(t, "aws", func(t *testing.T, s *server) {
 		if d := run(t, s, double, large); d.Status != "FAILED" || *d.Error != "States.DataLimitExceeded" {
 			t.Errorf("as on AWS: %s", d.Status)
 		}
 	})
-	withLimits(t, execution.RelaxedLimits, func(t *testing.T, s *server) {
+	withLimits(t, "relaxed", func(t *testing.T, s *server) {
 		d := run(t, s, double, large)
 		if d.Status != "SUCCEEDED" {
 			t.Fatalf("%s: %s", d.Status, *d.Error)

@@ -173,6 +173,14 @@ func (s *Service) options(kind string) asl.ParseOptions {
 	return asl.ParseOptions{Express: kind == express, Resource: s.cfg.Resource, Lacks: s.cfg.Lacks}
 }
 
+// definitionFits refuses a definition that is too large, in the words of the gateway, which knows AWS's limit only.
+func (s *Service) definitionFits(definition string) error {
+	if most := s.limits().Definition; most > 0 && len(definition) > most {
+		return invalid("1 validation error detected: Value at 'definition' failed to satisfy constraint: Member must have length less than or equal to %d", most)
+	}
+	return nil
+}
+
 // checkDefinition refuses a definition with all that is wrong with it.
 func (s *Service) checkDefinition(definition, kind string) error {
 	_, err := s.definition(definition, s.options(kind))
@@ -181,6 +189,9 @@ func (s *Service) checkDefinition(definition, kind string) error {
 
 // definition reads a definition, or refuses it with all that is wrong with it.
 func (s *Service) definition(text string, o asl.ParseOptions) (*asl.StateMachine, error) {
+	if err := s.definitionFits(text); err != nil {
+		return nil, err
+	}
 	m, diagnostics := asl.Parse([]byte(text), o)
 	var wrong []string
 	for _, d := range diagnostics {
@@ -214,7 +225,7 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 	if err := s.checkDefinition(in.Definition, kind); err != nil {
 		return nil, err
 	}
-	tags, err := merge(nil, in.Tags, "")
+	tags, err := s.merge(nil, in.Tags, "")
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +240,7 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 	var versionARN *string
 	if awsapi.Val(in.Publish) {
 		m.First = awsapi.Ptr(awsapi.Val(in.VersionDescription))
-		v, more, err := m.publish(r, in.VersionDescription, now)
+		v, more, err := m.publish(r, s.limits().Versions, in.VersionDescription, now)
 		if err != nil {
 			return nil, err
 		}
@@ -251,6 +262,9 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 			}
 			out.CreationDate = old.Created
 			return nil
+		}
+		if most := s.limits().Machines; most > 0 && s.census.count(machineKind, r) >= most {
+			return awsapi.Errorf(400, "StateMachineLimitExceeded", "The maximum number of state machines has been reached. Existing state machines must be deleted before a new state machine can be created.")
 		}
 		if err := s.save(ctx, r.key(), m, m.Created, 0, out, append(rows, logRow(m.ARN, &m, r))...); err != nil {
 			return err
@@ -348,7 +362,7 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 		out = &api.UpdateStateMachineOutput{UpdateDate: m.Updated, RevisionId: optional(m.Revision)}
 		rows := []store.RowChange{logRow(m.ARN, &m, r)}
 		if awsapi.Val(in.Publish) {
-			v, more, err := m.publish(r, in.VersionDescription, m.Updated)
+			v, more, err := m.publish(r, s.limits().Versions, in.VersionDescription, m.Updated)
 			if err != nil {
 				return err
 			}
@@ -553,7 +567,7 @@ func (s *Service) endDeletion(ctx context.Context, m *machine) error {
 			gone = append(gone, store.RowChange{Key: f.Key, Delete: true}, store.RowChange{Key: loggedKey(arnOf(f.Key)), Delete: true})
 		}
 	}
-	if err := s.cfg.Store.Commit(ctx, store.Batch{Rows: gone}); err != nil {
+	if err := s.write(ctx, store.Batch{Rows: gone}); err != nil {
 		return fmt.Errorf("delete %s: %w", m.ARN, err)
 	}
 	for _, c := range gone {
@@ -584,6 +598,9 @@ func (s *Service) Resume(ctx context.Context) error {
 
 // ValidateStateMachineDefinition tells what is wrong with a definition.
 func (s *Service) ValidateStateMachineDefinition(ctx context.Context, in *api.ValidateStateMachineDefinitionInput) (*api.ValidateStateMachineDefinitionOutput, error) {
+	if err := s.definitionFits(in.Definition); err != nil {
+		return nil, err
+	}
 	_, found := asl.Parse([]byte(in.Definition), s.options(awsapi.Val(in.Type)))
 	out := &api.ValidateStateMachineDefinitionOutput{Result: "OK", Diagnostics: []api.ValidateStateMachineDefinitionDiagnostic{}, Truncated: awsapi.Ptr(false)}
 	if slices.ContainsFunc(found, func(d asl.Diagnostic) bool { return d.Severity == asl.SeverityError }) {

@@ -44,8 +44,9 @@ type Config struct {
 
 // Service is the API. Make it with New, call Start before the loops start.
 type Service struct {
-	cfg  Config
-	logs executionLogs
+	cfg    Config
+	logs   executionLogs
+	census census
 }
 
 // New makes the service.
@@ -59,7 +60,7 @@ func New(cfg Config) *Service {
 	return &Service{cfg: cfg, logs: executionLogs{machines: map[string]destination{}}}
 }
 
-// Start tells the engine of the activities that there are, and learns which machines are logged.
+// Start tells the engine of the activities that there are, counts what quotas count, and learns which machines are logged.
 func (s *Service) Start(ctx context.Context) error {
 	found, err := s.cfg.Store.List(ctx, store.Query{Service: service, Kind: knownActivity})
 	if err != nil {
@@ -67,6 +68,9 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	for _, f := range found {
 		s.cfg.Engine.ActivityCreated(f.Key.ID)
+	}
+	if err := s.census.load(ctx, s.cfg.Store); err != nil {
+		return err
 	}
 	return s.loadLogging(ctx)
 }
@@ -121,6 +125,9 @@ const (
 	knownActivity = "knownActivity" // rows of no account: the ARNs of all activities
 	created       = "created"       // index: by time of creation
 )
+
+// limits are those of the engine.
+func (s *Service) limits() *execution.Limits { return s.cfg.Engine.Limits() }
 
 // who is the account and region that a call belongs to.
 func who(ctx context.Context) identity.Principal {
@@ -239,7 +246,15 @@ func (s *Service) commit(ctx context.Context, b store.Batch, answer any) error {
 	if err := awscall.Receipted(ctx, &b, answer); err != nil {
 		return err
 	}
-	return s.cfg.Store.Commit(ctx, b)
+	return s.write(ctx, b)
+}
+
+func (s *Service) write(ctx context.Context, b store.Batch) error {
+	if err := s.cfg.Store.Commit(ctx, b); err != nil {
+		return err
+	}
+	s.census.apply(b.Rows)
+	return nil
 }
 
 // again repeats f while somebody else changes the same row. A conflict that stays is a repeated call's receipt.

@@ -66,13 +66,15 @@ func (l *logGroup) Invoke(_ context.Context, c awscall.Call) (map[string]any, er
 	return nil, nil
 }
 
-func start(t *testing.T, st store.Store) *server {
+func start(t *testing.T, st store.Store) *server { return startWith(t, st, execution.DefaultLimits) }
+
+func startWith(t *testing.T, st store.Store, limits execution.Limits) *server {
 	t.Helper()
 	s := &server{echo: echo{make(chan string, 10)}}
 	loop := durable.New(durable.Config{Store: st})
 	expressStore := memory.New()
 	express := durable.New(durable.Config{Store: expressStore})
-	e, err := engine.New(t.Context(), engine.Config{Store: st, Loop: loop, ExpressLoop: express, Integrations: s.echo,
+	e, err := engine.New(t.Context(), engine.Config{Store: st, Loop: loop, ExpressLoop: express, Integrations: s.echo, Limits: limits,
 		Observe: func(x *execution.Snapshot, facts []execution.Fact) { s.Observe(x, facts) }})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ const eventData = 248 << 10
 // the status; x is the execution after the record that has it. It is pure, so it may go to the outbox with that record
 // (engine.Config.Changed); its id is the same at each repetition. AWS: Standard executions only, times in milliseconds; an
 // input that is too large together with the output is left out, and so is an output that is too large.
-func StatusChange(x *execution.Snapshot, ev *history.Event) jsonvalue.Value {
+func StatusChange(x *execution.Snapshot, ev *history.Event, limits *execution.Limits) jsonvalue.Value {
 	id := x.Identity
 	status, stopped, redrive := execution.Running, jsonvalue.Null, ""
 	var output jsonvalue.Value
@@ -27,7 +27,7 @@ func StatusChange(x *execution.Snapshot, ev *history.Event) jsonvalue.Value {
 	if ev.Type.Terminal() {
 		status, output = x.Status, x.Output
 		stopped = millis(x.Stopped)
-		redrive = execution.DefaultLimits.Redrivable(x, x.Stopped)
+		redrive = limits.Redrivable(x, x.Stopped)
 		if x.Failure != nil {
 			failure = *x.Failure
 		}

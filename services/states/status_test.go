@@ -33,12 +33,12 @@ func TestStatusChange(t *testing.T) {
 		{history.Event{ID: 9, Type: history.ExecutionFailed, At: x.Stopped}, begin("5") + `"status":"FAILED","startDate":1795341600250,"stopDate":1795341605250,` + data +
 			`"error":"E","cause":"c","redriveCount":0,"redriveDate":null,"redriveStatus":"REDRIVABLE","redriveStatusReason":null}}`},
 	} {
-		got := states.StatusChange(x, &c.ev).String()
+		got := states.StatusChange(x, &c.ev, &execution.DefaultLimits).String()
 		head := got[:strings.Index(got, `"detail-type"`)]
 		if got[len(head):] != c.want {
 			t.Errorf("\n%s\n%s", got, c.want)
 		}
-		if again := states.StatusChange(x, &c.ev).String(); again != got || len(head) != len(`{"version":"0","id":"`)+36+2 {
+		if again := states.StatusChange(x, &c.ev, &execution.DefaultLimits).String(); again != got || len(head) != len(`{"version":"0","id":"`)+36+2 {
 			t.Errorf("%s, then %s", head, again)
 		}
 	}
@@ -52,7 +52,7 @@ func TestStatusChange(t *testing.T) {
 		{100 << 10, 100 << 10, "true true"}, {150 << 10, 150 << 10, "false true"}, {10, 249 << 10, "true false"}, {249 << 10, 10, "false true"},
 	} {
 		x.Input, x.Output = jsonvalue.Str(strings.Repeat("x", c.in)), jsonvalue.Str(strings.Repeat("x", c.out))
-		d := states.StatusChange(x, &end).Member("detail")
+		d := states.StatusChange(x, &end, &execution.DefaultLimits).Member("detail")
 		got := fmt.Sprint(d.Member("inputDetails").Member("included").Bool(), " ", d.Member("outputDetails").Member("included").Bool())
 		if got != c.want || (d.Member("output").Kind() == jsonvalue.KindNull) != strings.HasSuffix(c.want, "false") {
 			t.Errorf("%d and %d bytes: %s", c.in, c.out, got)

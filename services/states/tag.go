@@ -2,6 +2,7 @@ package states
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -16,10 +17,8 @@ type tag struct {
 	Value string `json:"v"`
 }
 
-const maxTags = 50
-
 // merge adds tags, in order; a key that is there already gets the new value.
-func merge(tags []tag, more []api.Tag, of string) ([]tag, error) {
+func (s *Service) merge(tags []tag, more []api.Tag, of string) ([]tag, error) {
 	tags = slices.Clone(tags)
 	for _, t := range more {
 		k, v := awsapi.Val(t.Key), awsapi.Val(t.Value)
@@ -32,8 +31,8 @@ func merge(tags []tag, more []api.Tag, of string) ([]tag, error) {
 		}
 		tags = append(tags, tag{k, v})
 	}
-	if len(tags) > maxTags {
-		return nil, &awsapi.Error{Status: 400, Code: "TooManyTags", Message: "You have reached the maximum number of tags (50) for the resource.", Fields: map[string]any{"resourceName": of}}
+	if most := s.limits().Tags; most > 0 && len(tags) > most {
+		return nil, &awsapi.Error{Status: 400, Code: "TooManyTags", Message: fmt.Sprintf("You have reached the maximum number of tags (%d) for the resource.", most), Fields: map[string]any{"resourceName": of}}
 	}
 	return tags, nil
 }
@@ -85,7 +84,7 @@ func (s *Service) tagged(ctx context.Context, text string, change func([]tag) ([
 // TagResource adds tags to a state machine or an activity.
 func (s *Service) TagResource(ctx context.Context, in *api.TagResourceInput) (*api.TagResourceOutput, error) {
 	out := &api.TagResourceOutput{}
-	if _, err := s.tagged(ctx, in.ResourceArn, func(tags []tag) ([]tag, error) { return merge(tags, in.Tags, in.ResourceArn) }, out); err != nil {
+	if _, err := s.tagged(ctx, in.ResourceArn, func(tags []tag) ([]tag, error) { return s.merge(tags, in.Tags, in.ResourceArn) }, out); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -19,9 +19,6 @@ import (
 // testedName is what AWS calls the state that it tests.
 const testedName = "StateName"
 
-// longestTest is how long AWS lets a test run.
-const longestTest = 5 * time.Minute
-
 // stateTest is one call of TestState.
 type stateTest struct {
 	in       *api.TestStateInput
@@ -108,20 +105,20 @@ func within(b *asl.Block, name string) (ok bool, around *asl.MapState) {
 // prepare reads the input and the variables, and makes the context object.
 func (t *stateTest) prepare(ctx context.Context) (err error) {
 	v := &t.visit
-	if v.Input, err = input(t.in.Input, asl.DefaultLimits.Payload); err != nil {
+	if v.Input, err = input(t.in.Input, t.service.limits().Data.Payload); err != nil {
 		return err
 	}
-	if len(awsapi.Val(t.config.MapItemReaderData)) > asl.DefaultLimits.Payload {
-		return invalidTest("1 validation error detected: Value at 'stateConfiguration.mapItemReaderData' failed to satisfy constraint: Member must have length less than or equal to %d", asl.DefaultLimits.Payload)
+	if len(awsapi.Val(t.config.MapItemReaderData)) > t.service.limits().Data.Payload {
+		return invalidTest("1 validation error detected: Value at 'stateConfiguration.mapItemReaderData' failed to satisfy constraint: Member must have length less than or equal to %d", t.service.limits().Data.Payload)
 	}
 	t.vars = jsonvalue.Object()
 	if t.in.Variables != nil {
-		if t.vars, err = jsonvalue.ParseLimit([]byte(*t.in.Variables), asl.DefaultLimits.Variables); err != nil || t.vars.Kind() != jsonvalue.KindObject {
+		if t.vars, err = jsonvalue.ParseLimit([]byte(*t.in.Variables), t.service.limits().Data.Variables); err != nil || t.vars.Kind() != jsonvalue.KindObject {
 			return invalidTest("Variables must be a JSON object")
 		}
 	}
 	v.Vars = func(name string) (jsonvalue.Value, bool) { return t.vars.Get(name) }
-	v.Now, v.Random, v.Limits = t.service.cfg.Clock.Now(), rand.Uint64, asl.DefaultLimits
+	v.Now, v.Random, v.Limits = t.service.cfg.Clock.Now(), rand.Uint64, t.service.limits().Data
 	p := who(ctx)
 	machine, name := uuid(ctx, "test machine"), uuid(ctx, "test")
 	t.id = execution.Identity{ARN: arn(p, "express:"+machine+":"+name), Name: name, MachineARN: arn(p, "stateMachine:"+machine), MachineName: machine,
@@ -232,7 +229,7 @@ func (t *stateTest) run(ctx context.Context) error {
 		t.fail(v.FailWith())
 	case *asl.WaitState:
 		until, f := v.WaitUntil(v.Now)
-		if f == nil && until.Sub(v.Now) > longestTest {
+		if most := t.limit(); f == nil && most > 0 && until.Sub(v.Now) > most {
 			f = &asl.Failure{Error: asl.ErrTimeout}
 		}
 		if f != nil {
@@ -262,6 +259,9 @@ func (t *stateTest) run(ctx context.Context) error {
 	return nil
 }
 
+// limit is how long a test may run; 0: for ever.
+func (t *stateTest) limit() time.Duration { return t.service.limits().TestDuration }
+
 // pause waits as a Wait state does.
 func (t *stateTest) pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
@@ -280,15 +280,17 @@ func (t *stateTest) pause(ctx context.Context, d time.Duration) error {
 
 // call does a task's work.
 func (t *stateTest) call(ctx context.Context, c asl.Call) (jsonvalue.Value, *asl.Failure, error) {
-	limit := longestTest
-	if c.Timeout > 0 {
-		limit = min(limit, c.Timeout)
+	limit := t.limit()
+	if c.Timeout > 0 && (limit == 0 || c.Timeout < limit) {
+		limit = c.Timeout
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	late := errors.New("the test took too long")
-	timer := t.service.cfg.Clock.AfterFunc(limit, func() { cancel(late) })
-	defer timer.Stop()
+	if limit > 0 {
+		timer := t.service.cfg.Clock.AfterFunc(limit, func() { cancel(late) })
+		defer timer.Stop()
+	}
 	inspect := t.inspection()
 	result, f, err := t.service.cfg.Engine.Try(ctx, t.id, testedName, t.resource, c.Arguments, c.RoleARN, inspect)
 	t.inspected(inspect)

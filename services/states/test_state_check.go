@@ -29,7 +29,7 @@ func (t *stateTest) checkMock(context.Context) (err error) {
 	case mock.Result == nil:
 		return t.checkOrigin()
 	}
-	if t.mock, err = jsonvalue.ParseLimit([]byte(*mock.Result), asl.DefaultLimits.Payload); err != nil {
+	if t.mock, err = jsonvalue.ParseLimit([]byte(*mock.Result), t.service.limits().Data.Payload); err != nil {
 		return invalidTest("Mocked result must be valid JSON")
 	}
 	array := t.mock.Kind() == jsonvalue.KindArray
@@ -134,7 +134,7 @@ func (t *stateTest) checkContext(context.Context) error {
 	bad := func(format string, args ...any) error {
 		return invalidTest("Invalid Context object provided: %s", fmt.Sprintf(format, args...))
 	}
-	c, err := jsonvalue.ParseLimit([]byte(*t.in.Context), asl.DefaultLimits.Payload)
+	c, err := jsonvalue.ParseLimit([]byte(*t.in.Context), t.service.limits().Data.Payload)
 	if err != nil || c.Kind() != jsonvalue.KindObject {
 		return bad("Context object must be a JSON object")
 	}

@@ -17,7 +17,6 @@ import (
 
 const (
 	versionKind = "stateMachineVersion"
-	maxVersions = 1000 // of one state machine
 	ofMachine   = "of" // index: versions and aliases by what they belong to
 )
 
@@ -54,9 +53,9 @@ func (r resource) machineARN() string {
 
 // publish gives the current revision a version, if it has none yet. AWS: numbers grow and are not used again; a second
 // version of the same revision is not made (API model, PublishStateMachineVersion).
-func (m *machine) publish(r resource, description *string, now time.Time) (arn string, rows []store.RowChange, err error) {
+func (m *machine) publish(r resource, most int, description *string, now time.Time) (arn string, rows []store.RowChange, err error) {
 	if m.Published == 0 {
-		if m.Versions >= maxVersions {
+		if most > 0 && m.Versions >= most {
 			return "", nil, awsapi.Errorf(402, "ServiceQuotaExceededException", "The state machine has %d versions, the most that it can have: delete some with DeleteStateMachineVersion.", m.Versions)
 		}
 		m.Versions++
@@ -163,7 +162,7 @@ func (s *Service) PublishStateMachineVersion(ctx context.Context, in *api.Publis
 			return deleting(m.ARN)
 		}
 		now := s.cfg.Clock.Now()
-		arn, rows, err := m.publish(r, in.Description, now)
+		arn, rows, err := m.publish(r, s.limits().Versions, in.Description, now)
 		if err != nil {
 			return err
 		}
