@@ -9,8 +9,10 @@ import (
 	"github.com/mayfly-run/mayfly/custody"
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/services/cloudformation"
 	"github.com/mayfly-run/mayfly/services/emr"
+	"github.com/mayfly-run/mayfly/services/states"
 	"github.com/mayfly-run/mayfly/store"
 )
 
@@ -82,6 +84,17 @@ func (p *parts) closed(x *execution.Snapshot) []durable.Send {
 		return nil
 	}
 	return p.custody.Closed(x.Identity.ARN)
+}
+
+// changed is what a record that changes an execution's status sends. AWS: there are no such events of Express executions.
+func (p *parts) changed(limits *execution.Limits) func(*execution.Snapshot, *history.Event) []durable.Send {
+	return func(x *execution.Snapshot, ev *history.Event) []durable.Send {
+		if x.Identity.Express {
+			return nil
+		}
+		event := states.StatusChange(x, ev, limits)
+		return []durable.Send{p.events.Send(event.Member("id").Str(), event.String())}
+	}
 }
 
 // observe logs what its machine wants logged, and calls for a round of the reaper when an execution has ended.

@@ -10,6 +10,7 @@ import (
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/history"
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/integration/awstask"
 	"github.com/mayfly-run/mayfly/integration/httptask"
@@ -22,6 +23,7 @@ import (
 	"github.com/mayfly-run/mayfly/services/cloudformation"
 	"github.com/mayfly-run/mayfly/services/ec2"
 	"github.com/mayfly-run/mayfly/services/emr"
+	"github.com/mayfly-run/mayfly/services/events"
 	"github.com/mayfly-run/mayfly/services/iam"
 	"github.com/mayfly-run/mayfly/services/lambda"
 	"github.com/mayfly-run/mayfly/services/logs"
@@ -48,6 +50,7 @@ type parts struct {
 	counted   *states.Metrics
 	functions *lambda.Service
 	custody   *custody.Custody
+	events    *events.Deliveries
 	stops     []func() // in the order of starting
 }
 
@@ -119,9 +122,16 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 		}
 	}
 	tasks := mocks.Integration(real)
+	if p.events, err = events.NewDeliveries(events.DeliveryConfig{Loop: p.loop, Calls: p.gateway, Log: s.log, Endpoint: s.Endpoint, Queue: s.settings.StatusEvents}); err != nil {
+		return nil, fmt.Errorf("setting status-events: %w", err)
+	}
+	var changed func(*execution.Snapshot, *history.Event) []durable.Send
+	if s.settings.StatusEvents != "" {
+		changed = p.changed(&limits)
+	}
 	if p.engine, err = engine.New(ctx, engine.Config{
 		Store: s.store, Loop: p.loop, ExpressLoop: p.express, Clock: s.clock, Log: s.log, Integrations: tasks, Wake: p.wake, Limits: limits, Retention: retention,
-		Closed: p.closed, Observe: p.observe, Calls: p.gateway,
+		Closed: p.closed, Changed: changed, Observe: p.observe, Calls: p.gateway,
 		Arguments: func(r execution.Resource, args jsonvalue.Value) error {
 			if r.Service == "http" {
 				return httptask.CheckArguments(args)
@@ -204,6 +214,7 @@ func (p *parts) start(ctx context.Context) error {
 		{"the loop of Express executions", p.express.Start, p.express.Stop},
 		{"the loop", p.loop.Start, p.loop.Stop},
 		{"executions", p.engine.Start, p.engine.Stop},
+		{"deliveries of events", p.events.Start, p.events.Stop},
 		{"deletions of state machines", p.machines.Resume, nil},
 		{"leases", p.custody.Start, p.custody.Stop},
 	} {

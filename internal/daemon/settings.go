@@ -41,6 +41,7 @@ type Settings struct {
 	RemoteEndpoint string `name:"remote-endpoint" help:"base URL that those calls go to instead of AWS's own endpoints"`
 	Limits         string `name:"limits" default:"aws" help:"quotas: those of AWS (aws), relaxed ones, and single ones after it, e.g. payload=1MiB,history=50000,duration=400d (docs/limits.md); mayfly execution limits tells where a run would have broken on AWS"`
 	Retention      string `name:"retention" default:"90d" help:"how long executions are kept after their end, and their names are taken; 0 keeps them for ever"`
+	StatusEvents   string `name:"status-events" help:"ARN of an SQS queue that gets EventBridge's events of executions that start, end or are redriven"`
 	MockConfig     string `name:"mock-config" help:"file of mocked results in the form of Step Functions Local; executions started as ARN#TestCase use them"`
 }
 
