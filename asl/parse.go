@@ -36,6 +36,7 @@ const (
 	CodeInvalidLabel    = "INVALID_LABEL_NAME"
 	CodeMissingTarget   = "MISSING_TRANSITION_TARGET"
 	CodeNoDollar        = "NO_DOLLAR"
+	CodeNoPath          = "NO_PATH"
 	CodeResultIsStatic  = "PASS_RESULT_IS_STATIC"
 	CodeTooDeeplyNested = "TOO_DEEPLY_NESTED"
 	CodeUnsupported     = "UNSUPPORTED_RESOURCE" // not AWS's: a warning that the engine cannot do this task yet
@@ -314,10 +315,20 @@ func (p *parser) lookForDollar(name string, v jsonvalue.Value, pointer string) {
 		}
 	case jsonvalue.KindString:
 		s := v.Str()
-		if !strings.HasSuffix(name, ".$") && (strings.HasPrefix(s, "$.") || strings.HasPrefix(s, "$$.") || strings.HasPrefix(s, "States.") && strings.HasSuffix(s, ")")) {
+		if !strings.HasSuffix(name, ".$") && (looksLikePath(s) || strings.HasPrefix(s, "States.") && strings.HasSuffix(s, ")")) {
 			p.report(Diagnostic{Pos: p.pos(v.Offset()), Pointer: pointer, Code: CodeNoDollar, Severity: SeverityWarning,
 				Message: fmt.Sprintf("The value of the field '%s' looks like a path, but the name of the field does not end in '.$'", name)})
 		}
+	}
+}
+
+func looksLikePath(s string) bool { return strings.HasPrefix(s, "$.") || strings.HasPrefix(s, "$$.") }
+
+// lookForPath warns of a constant that looks like a path, where a field NAMEPath would read one.
+func (o object) lookForPath(name string) {
+	if v := o.v.Member(name); o.p.language == JSONPath && looksLikePath(v.Str()) {
+		o.p.report(Diagnostic{Pos: o.p.pos(v.Offset()), Pointer: o.at(name), Code: CodeNoPath, Severity: SeverityWarning,
+			Message: fmt.Sprintf("The value of the field '%s' looks like a path, but the name of the field does not end with 'Path'", name)})
 	}
 }
 
@@ -604,7 +615,7 @@ func (p *parser) stateOf(name string, o object) State {
 		}
 		s := &PassState{Common: c, Parameters: o.template("Parameters"), Result: o.v.Member("Result"), ResultPath: o.resultPath()}
 		if !s.Result.IsZero() {
-			p.staticResult(s.Result, o.at("Result"))
+			p.staticResult("Result", s.Result, o.at("Result"))
 			s.Result = jsonvalue.MustParse(s.Result.String()) // without the definition's bytes
 		}
 		return s
@@ -616,6 +627,8 @@ func (p *parser) stateOf(name string, o object) State {
 		o.closed(commonFields, p.either(pathFields, outputFields))
 		return &SucceedState{c}
 	case "Fail":
+		o.lookForPath("Error")
+		o.lookForPath("Cause")
 		s := &FailState{Common: c, Error: o.str("Error"), Cause: o.str("Cause"), ErrorQuery: o.expression("Error"), CauseQuery: o.expression("Cause")}
 		o.closed(commonFields, []string{"Error", "Cause"}, p.either([]string{"ErrorPath", "CausePath"}, nil))
 		if p.language == JSONPath {
@@ -651,13 +664,17 @@ func (p *parser) stateOf(name string, o object) State {
 }
 
 // staticResult warns of paths in a Result, which AWS takes as they are.
-func (p *parser) staticResult(v jsonvalue.Value, pointer string) {
+func (p *parser) staticResult(name string, v jsonvalue.Value, pointer string) {
+	if strings.HasSuffix(name, ".$") || v.Kind() == jsonvalue.KindString && looksLikePath(v.Str()) {
+		p.report(Diagnostic{Pos: p.pos(v.Offset()), Pointer: pointer, Code: CodeResultIsStatic, Severity: SeverityWarning,
+			Message: fmt.Sprintf("The Result of a Pass state is static: the field '%s' is not evaluated", name)})
+		return
+	}
 	for name, m := range v.Members() {
-		if strings.HasSuffix(name, ".$") {
-			p.report(Diagnostic{Pos: p.pos(m.Offset()), Pointer: pointer, Code: CodeResultIsStatic, Severity: SeverityWarning,
-				Message: fmt.Sprintf("The Result of a Pass state is static: the field '%s' is not evaluated", name)})
-		}
-		p.staticResult(m, pointer)
+		p.staticResult(name, m, pointer)
+	}
+	for m := range v.Elements() {
+		p.staticResult(name, m, pointer)
 	}
 }
 
@@ -850,6 +867,9 @@ func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 	operand := o.kind(name, operators[name].kind)
 	if operand.IsZero() {
 		return r
+	}
+	if operators[name].hasPath {
+		o.lookForPath(name)
 	}
 	if strings.HasPrefix(name, "Timestamp") {
 		if _, ok := parseTimestamp(operand.Str()); !ok {

@@ -1,6 +1,7 @@
 package awstask
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 
 // CheckMock says why a task could not have this result, "" when it could; strict also looks for required fields. known
 // is false when Mayfly has no model of what the task calls. AWS: the result of a .sync task is that of the API that is
-// polled; fields that the API does not have are ignored (recorded: test_field_validation_mode).
+// polled; fields that the API does not have are ignored (recorded: test_field_validation_mode). The sentences for numbers,
+// strings, timestamps, blobs, enums and missing fields are AWS's; those for other faults are made like them.
 func CheckMock(r execution.Resource, result jsonvalue.Value, strict bool) (why string, known bool) {
 	if r.Kind != execution.Service || r.Pattern == execution.Callback {
 		return "", true // whatever the function or the one with the token says
@@ -47,6 +49,9 @@ func CheckMock(r execution.Resource, result jsonvalue.Value, strict bool) (why s
 	}
 	if op.Output == nil {
 		return "", true
+	}
+	if result.Kind() != jsonvalue.KindObject {
+		return "The mocked result must be an object", true
 	}
 	k := mockCheck{strict: strict}
 	switch { // these fields are JSON of any kind here, and text or bytes in the API
@@ -118,7 +123,7 @@ func (k *mockCheck) field(name string, shape *awsapi.Shape, v jsonvalue.Value) {
 	case "boolean":
 		is(jsonvalue.KindBool, "a boolean")
 		return
-	case "integer", "long", "float", "double":
+	case "integer", "long", "short", "byte", "float", "double":
 		if !is(jsonvalue.KindNumber, "a number") {
 			return
 		}
@@ -132,7 +137,7 @@ func (k *mockCheck) field(name string, shape *awsapi.Shape, v jsonvalue.Value) {
 	case "timestamp":
 		is(jsonvalue.KindString, "a string")
 		return
-	default: // string, blob
+	default: // string, character, blob
 		if !is(jsonvalue.KindString, "a string") {
 			return
 		}
@@ -141,6 +146,9 @@ func (k *mockCheck) field(name string, shape *awsapi.Shape, v jsonvalue.Value) {
 			return
 		}
 		size = utf8.RuneCountInString(v.Str())
+		if b, err := base64.StdEncoding.DecodeString(v.Str()); err == nil && shape.Type == "blob" {
+			size = len(b) // bytes that are no text are written so
+		}
 	}
 	switch {
 	case k.why != "":

@@ -279,25 +279,48 @@ func TestLabelledARN(t *testing.T) {
 	})
 }
 
-// ValidateStateMachineDefinition cuts its list, and tells warnings only when they are asked for.
+// TestValidateDefinition tables the answers: which diagnostics there are, in the order of the text, and when the list is cut.
 func TestValidateDefinition(t *testing.T) {
 	const bad = `{"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"a.$":"$.x"},"Next":"B","x":1},"C":{"Type":"Nothing"}}}`
+	const warned = `{"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","Parameters":{"FunctionName":"$.f"},"Next":"B"},` +
+		`"B":{"Type":"Choice","Choices":[{"Variable":"$.a","StringEquals":"$.b","Next":"C"}],"Default":"D"},"C":{"Type":"Pass","Result":"$.r","Next":"D"},"D":{"Type":"Fail","Cause":"$.c"}}}`
+	const errors = "ERROR MISSING_TRANSITION_TARGET /States/A/Next ERROR SCHEMA_VALIDATION_FAILED /States/A/x ERROR MISSING_TRANSITION_TARGET /States/C ERROR SCHEMA_VALIDATION_FAILED /States/C/Type"
+	max := func(n int64) *int64 { return &n }
 	test(t, func(t *testing.T, s *server) {
-		validate := func(max *int64, severity *string) *api.ValidateStateMachineDefinitionOutput {
-			return must(s.ValidateStateMachineDefinition(t.Context(), &api.ValidateStateMachineDefinitionInput{Definition: bad, MaxResults: max, Severity: severity}))(t)
-		}
-		all := validate(nil, nil)
-		if all.Result != "FAIL" || len(all.Diagnostics) < 2 || *all.Truncated {
-			t.Errorf("%+v", all)
-		}
-		if zero := validate(awsapi.Ptr[int64](0), nil); len(zero.Diagnostics) != len(all.Diagnostics) {
-			t.Errorf("0 is %d diagnostics", len(zero.Diagnostics))
-		}
-		if one := validate(awsapi.Ptr[int64](1), nil); len(one.Diagnostics) != 1 || !*one.Truncated || one.Result != "FAIL" {
-			t.Errorf("%+v", one)
-		}
-		if more := validate(nil, awsapi.Ptr("WARNING")); len(more.Diagnostics) <= len(all.Diagnostics) {
-			t.Errorf("%d diagnostics with warnings, %d without", len(more.Diagnostics), len(all.Diagnostics))
+		for _, c := range []struct {
+			definition, severity string
+			max                  *int64
+			want                 string
+		}{
+			{pass, "", nil, "OK false"},
+			{bad, "", nil, "FAIL false " + errors},
+			{bad, "ERROR", max(0), "FAIL false " + errors},
+			{bad, "ERROR", max(4), "FAIL false " + errors},
+			{bad, "ERROR", max(1), "FAIL true ERROR MISSING_TRANSITION_TARGET /States/A/Next"},
+			{bad, "WARNING", max(1), "FAIL true WARNING PASS_RESULT_IS_STATIC /States/A/Result"},
+			{bad, "WARNING", max(100), "FAIL false WARNING PASS_RESULT_IS_STATIC /States/A/Result " + errors},
+			{warned, "", max(1), "OK false"},
+			{warned, "WARNING", max(2), "OK true WARNING NO_DOLLAR /States/A/Parameters WARNING NO_PATH /States/B/Choices[0]/StringEquals"},
+			{warned, "WARNING", nil, "OK false WARNING NO_DOLLAR /States/A/Parameters WARNING NO_PATH /States/B/Choices[0]/StringEquals " +
+				"WARNING PASS_RESULT_IS_STATIC /States/C/Result WARNING NO_PATH /States/D/Cause"},
+			{`{"StartAt":"A","QueryLanguage":"JSONata","States":{"A":{"Type":"Fail","Cause":"$.c"}}}`, "WARNING", nil, "OK false"},
+			{"nonsense", "", nil, "FAIL false ERROR INVALID_JSON_DESCRIPTION /"},
+		} {
+			out := must(s.ValidateStateMachineDefinition(t.Context(), &api.ValidateStateMachineDefinitionInput{Definition: c.definition, MaxResults: c.max, Severity: optional(c.severity)}))(t)
+			got := fmt.Sprint(out.Result, " ", *out.Truncated)
+			for _, d := range out.Diagnostics {
+				got += " " + d.Severity + " " + d.Code + " " + *d.Location
+			}
+			if got != c.want {
+				t.Errorf("%.60s severity %q:\n got %s\nwant %s", c.definition, c.severity, got, c.want)
+			}
 		}
 	})
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
