@@ -87,6 +87,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if name == "sqs" && doc["QueueUrl"] == nil && queuePath.MatchString(r.URL.Path) && q.Operation.Input.To.MemberNamed("QueueUrl") != nil {
 		doc["QueueUrl"] = r.URL.Path // AWS: the query protocol may be spoken to the queue itself
 	}
+	if trace := r.Header.Get("X-Amzn-Trace-Id"); trace != "" && q.Operation.Input != nil && q.Operation.Input.To.MemberNamed("traceHeader") != nil {
+		doc["traceHeader"] = trace // AWS: StartExecution and StartSyncExecution prefer the HTTP header to the body (API reference)
+	}
 	out, err := g.invoke(r.Context(), awscall.Call{Principal: p, Service: name, Operation: q.Operation.Name, Input: doc}, m, q.Operation, request)
 	if err != nil {
 		q.Fail(w, err, request)

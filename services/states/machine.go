@@ -214,6 +214,9 @@ func (s *Service) CreateStateMachine(ctx context.Context, in *api.CreateStateMac
 	if err := checkName(in.Name); err != nil {
 		return nil, err
 	}
+	if err := checkRole(in.RoleArn); err != nil {
+		return nil, err
+	}
 	kind := standard
 	if in.Type != nil {
 		kind = *in.Type
@@ -325,6 +328,11 @@ func (s *Service) UpdateStateMachine(ctx context.Context, in *api.UpdateStateMac
 	x, err := s.settings(ctx, in.LoggingConfiguration, in.TracingConfiguration, in.EncryptionConfiguration, in.Publish, in.VersionDescription)
 	if err != nil {
 		return nil, err
+	}
+	if in.RoleArn != nil {
+		if err := checkRole(*in.RoleArn); err != nil {
+			return nil, err
+		}
 	}
 	var out *api.UpdateStateMachineOutput
 	err = again(func() error {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"time"
 
@@ -208,6 +209,16 @@ func checkName(name string) error {
 	}
 	if name == "" || len(name) > 80 {
 		return awsapi.Errorf(400, "InvalidName", "Invalid Name: '%s'", name)
+	}
+	return nil
+}
+
+var roleARN = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/.+`)
+
+// checkRole refuses what is no role's ARN. Whether there is such a role is not asked.
+func checkRole(text string) error {
+	if !roleARN.MatchString(text) {
+		return awsapi.Errorf(400, "InvalidArn", "Invalid Role Arn: '%s'", text)
 	}
 	return nil
 }

@@ -138,13 +138,17 @@ func TestMachines(t *testing.T) {
 			t.Errorf("%+v", first)
 		}
 		time.Sleep(time.Second)
-		if again := must(s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "one", Definition: pass, RoleArn: "other"}))(t); !again.CreationDate.Equal(first.CreationDate) {
+		if again := must(s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "one", Definition: pass, RoleArn: role + "/other"}))(t); !again.CreationDate.Equal(first.CreationDate) {
 			t.Error("a repeated creation made another machine")
 		}
 		_, err := s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "one", Definition: pass + " ", RoleArn: role})
 		wants(t, err, "StateMachineAlreadyExists", "State Machine Already Exists: '"+m+"'")
 		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "a b", Definition: pass, RoleArn: role})
 		wants(t, err, "InvalidName", "Invalid Name: 'a b'")
+		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "x", Definition: pass, RoleArn: "arn:aws:iam::000000000000:user/u"})
+		wants(t, err, "InvalidArn", "Invalid Role Arn: 'arn:aws:iam::000000000000:user/u'")
+		_, err = s.UpdateStateMachine(ctx, &api.UpdateStateMachineInput{StateMachineArn: m, RoleArn: awsapi.Ptr("r")})
+		wants(t, err, "InvalidArn", "Invalid Role Arn: 'r'")
 		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "a\uffff", Definition: pass, RoleArn: role})
 		wants(t, err, "InvalidName", "Invalid Name: 'a\uffff'")
 		_, err = s.CreateStateMachine(ctx, &api.CreateStateMachineInput{Name: "x", Definition: `{"StartAt":"A"}`, RoleArn: role})
