@@ -148,7 +148,11 @@ func (s *Service) StartSyncExecution(ctx context.Context, in *api.StartSyncExecu
 		Status: string(d.Status), TraceHeader: optional(d.TraceHeader),
 		BillingDetails: &api.BillingDetails{BilledMemoryUsedInMB: awsapi.Ptr[int64](64), BilledDurationInMilliseconds: &took}}
 	out.Input, out.InputDetails = data(d.Input, d.Text, in.IncludedData)
-	out.Output, out.OutputDetails = data(d.Output, "", in.IncludedData)
+	text, err := s.outputText(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	out.Output, out.OutputDetails = data(d.Output, text, in.IncludedData)
 	out.Error, out.Cause = failure(d, in.IncludedData)
 	return out, nil
 }
@@ -193,7 +197,11 @@ func (s *Service) DescribeExecution(ctx context.Context, in *api.DescribeExecuti
 		TraceHeader: optional(d.TraceHeader), MapRunArn: optional(d.MapRun), StateMachineVersionArn: optional(d.VersionARN), StateMachineAliasArn: optional(d.AliasARN),
 		RedriveCount: &d.RedriveCount, RedriveStatus: awsapi.Ptr("REDRIVABLE")}
 	out.Input, out.InputDetails = data(d.Input, d.Text, in.IncludedData)
-	out.Output, out.OutputDetails = data(d.Output, "", in.IncludedData)
+	text, err := s.outputText(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	out.Output, out.OutputDetails = data(d.Output, text, in.IncludedData)
 	out.Error, out.Cause = failure(d, in.IncludedData)
 	if !d.Stopped.IsZero() {
 		out.StopDate = &d.Stopped
@@ -390,6 +398,21 @@ func (w *written) text(v jsonvalue.Value) string {
 		return text
 	}
 	return compact
+}
+
+// outputText is the output as the history shows it, "" without blanks.
+func (s *Service) outputText(ctx context.Context, d *engine.Description) (string, error) {
+	if d.Text == "" || d.Output.IsZero() || !strings.Contains(d.Output.String(), d.Input.String()) {
+		return "", nil
+	}
+	payload := newWritten(d)
+	for e, err := range s.cfg.Engine.History(ctx, d.ARN) {
+		if err != nil {
+			return "", fmt.Errorf("read the history of %s: %w", d.ARN, err)
+		}
+		payload.next(e)
+	}
+	return payload.text(d.Output), nil
 }
 
 func historyEvent(e *history.Event, withData bool, text func(jsonvalue.Value) string) (h api.HistoryEvent, err error) {
