@@ -237,11 +237,15 @@ func (c *call) invoke(op string, in map[string]any, writes bool) (map[string]any
 	return c.t.cfg.Calls.Invoke(c.ctx, x)
 }
 
+// principal is who calls: the execution, with the role of the state's Credentials where it has one.
 func (c *call) principal() identity.Principal {
 	p := c.task.Principal
-	if c.task.RoleARN != "" {
-		p.ARN = c.task.RoleARN
+	role := strings.Split(c.task.RoleARN, ":")
+	if len(role) != 6 {
+		return p
 	}
+	last := func(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
+	p.ARN = "arn:" + role[1] + ":sts::" + role[4] + ":assumed-role/" + last(role[5]) + "/" + last(p.ARN)
 	return p
 }
 
