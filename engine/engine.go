@@ -282,23 +282,34 @@ func (e *Engine) Definition(ctx context.Context, digest string) ([]byte, error) 
 	return r.Value, err
 }
 
-// History yields an execution's public events in order.
-func (e *Engine) History(ctx context.Context, arn string) iter.Seq2[*history.Event, error] {
-	return func(yield func(*history.Event, error) bool) {
+// Facts yields all that has happened in an execution, in order.
+func (e *Engine) Facts(ctx context.Context, arn string) iter.Seq2[execution.Fact, error] {
+	return func(yield func(execution.Fact, error) bool) {
 		es, err := e.entities(arn)
 		if err != nil {
-			yield(nil, store.ErrNotFound)
+			yield(execution.Fact{}, store.ErrNotFound)
 			return
 		}
 		for r, err := range es.Records(ctx, id(arn), 0) {
 			if err != nil {
-				yield(nil, err)
+				yield(execution.Fact{}, err)
 				return
 			}
 			for _, f := range r.Facts {
-				if f.Event != nil && !yield(f.Event, nil) {
+				if !yield(f, nil) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// History yields an execution's public events in order.
+func (e *Engine) History(ctx context.Context, arn string) iter.Seq2[*history.Event, error] {
+	return func(yield func(*history.Event, error) bool) {
+		for f, err := range e.Facts(ctx, arn) {
+			if (err != nil || f.Event != nil) && !yield(f.Event, err) {
+				return
 			}
 		}
 	}

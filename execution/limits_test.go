@@ -1,6 +1,9 @@
 package execution
 
 import (
+	orelse "cmp"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mayfly-run/mayfly/asl"
+	"github.com/mayfly-run/mayfly/asl/jsonata"
 )
 
 func TestParseLimits(t *testing.T) {
@@ -74,5 +78,39 @@ func TestLimitNames(t *testing.T) {
 	want.Data.Expression.Steps, want.Data.Expression.Depth, want.Data.Expression.Bytes, want.Data.Expression.Value = 77777, 77777, 77777, 77777
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestLimitsInDocs: docs/limits.md lists every limit with its values.
+func TestLimitsInDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	aws, relaxed := Limits{}, Limits{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, " | ")
+		name, isLimit := strings.CutPrefix(cells[0], "| `")
+		if name = strings.TrimSuffix(name, "`"); !isLimit || len(cells) != 5 {
+			continue
+		}
+		names = append(names, name)
+		for i, l := range []*Limits{&aws, &relaxed} {
+			if err := limits[name].set(l, cells[i+1]); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff(LimitNames(), names); diff != "" {
+		t.Fatal(diff)
+	}
+	for _, c := range []struct{ inDocs, inCode Limits }{{aws, DefaultLimits}, {relaxed, RelaxedLimits}} {
+		own, x := jsonata.DefaultLimits, &c.inCode.Data.Expression // zero: the package's own
+		x.Steps, x.Depth, x.Bytes, x.Value = orelse.Or(x.Steps, own.Steps), orelse.Or(x.Depth, own.Depth), orelse.Or(x.Bytes, own.Bytes), orelse.Or(x.Value, int(own.Bytes))
+		if diff := cmp.Diff(c.inCode, c.inDocs); diff != "" {
+			t.Error(diff)
+		}
 	}
 }

@@ -57,8 +57,9 @@ func call[Out any](ctx context.Context, calls awscall.Caller, service, operation
 func (a *app) limits() *cobra.Command {
 	c := &cobra.Command{
 		Use: "limits EXECUTION-ARN", Short: "Say where an execution would have broken on AWS", Args: cobra.ExactArgs(1),
-		Long: "Limits holds the history of an execution against AWS's limits on data, variables, history and time. It is for servers that run\n" +
-			"with --limits relaxed, which let such executions go on. The exit code is 1 when AWS would have ended it.",
+		Long: "Limits holds an execution against AWS's limits on data, history, time and redrives (docs/limits.md). It is for servers that\n" +
+			"run with --limits relaxed, or with others than AWS's, which let such executions go on. The exit code is 1 when AWS would\n" +
+			"have ended or refused it, or run fewer iterations at once.",
 		RunE: func(c *cobra.Command, args []string) error {
 			calls, err := a.server(c)
 			if err != nil {

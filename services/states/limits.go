@@ -1,6 +1,7 @@
 package states
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,9 @@ import (
 // maxBreaks bounds the answer of CheckLimits.
 const maxBreaks = 1000
 
-// CheckLimits says where an execution, whose server may have relaxed limits, would have broken on AWS: at the first place
-// for sure, at the others if it had come so far. It reads the history, so it knows nothing of the arguments of intrinsic
-// functions.
+// CheckLimits says where an execution, whose server may have other limits than AWS, would have broken there: at the first
+// place for sure, at the others if it had come so far. It folds the journal: the history, and what was noted where a state
+// took more than AWS allows and no event tells.
 func (s *Service) CheckLimits(ctx context.Context, in *own.CheckLimitsInput) (*own.CheckLimitsOutput, error) {
 	if _, err := parse(in.ExecutionArn, "execution"); err != nil {
 		return nil, err
@@ -34,13 +35,19 @@ func (s *Service) CheckLimits(ctx context.Context, in *own.CheckLimitsInput) (*o
 	if err != nil {
 		return nil, err
 	}
-	c := limitCheck{limits: execution.DefaultLimits, states: map[int64]string{}, variables: map[string]int{}}
-	for e, err := range s.cfg.Engine.History(ctx, d.ARN) {
-		if err != nil {
-			return nil, fmt.Errorf("read the history of %s: %w", d.ARN, err)
-		}
-		c.event(e, d.Started)
+	definition, err := s.cfg.Engine.Definition(ctx, d.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("read the definition of %s: %w", d.ARN, err)
 	}
+	c := limitCheck{aws: execution.DefaultLimits, told: map[toldOf]bool{}}
+	c.exceeds(1, "", "DEFINITION", int64(len(definition)), int64(c.aws.Definition), "The definition has %d bytes, AWS allows %d.")
+	for f, err := range s.cfg.Engine.Facts(ctx, d.ARN) {
+		if err != nil {
+			return nil, fmt.Errorf("read the journal of %s: %w", d.ARN, err)
+		}
+		c.fact(f)
+	}
+	slices.SortStableFunc(c.breaks, func(a, b own.Break) int { return cmp.Compare(a.EventId, b.EventId) })
 	out := &own.CheckLimitsOutput{Breaks: c.breaks, Truncated: len(c.breaks) > maxBreaks}
 	if out.Breaks == nil {
 		out.Breaks = []own.Break{}
@@ -49,74 +56,141 @@ func (s *Service) CheckLimits(ctx context.Context, in *own.CheckLimitsInput) (*o
 	return out, nil
 }
 
-// limitCheck compares the events of one execution with AWS's limits.
+// limitCheck compares one execution with AWS's limits.
 type limitCheck struct {
-	limits    execution.Limits
-	states    map[int64]string // event → the state that it belongs to
-	variables map[string]int   // bytes of the values; names of inner scopes count as one
-	late      bool
-	breaks    []own.Break
+	aws    execution.Limits
+	s      execution.Snapshot // so far
+	told   map[toldOf]bool
+	breaks []own.Break
 }
 
-// maxOpen is how long an execution may run. AWS: a year.
-const maxOpen = 365 * 24 * time.Hour
+// toldOf is what is told once: of one visit of a state, or, where entered is 0, of the execution.
+type toldOf struct {
+	limit   string
+	entered int64
+}
 
-func (c *limitCheck) event(e *history.Event, began time.Time) {
-	tree := e.Tree(true, jsonvalue.Value.String)
+// exceeds tells of an event beyond a limit; the sentence has verbs for what was found and what is allowed.
+func (c *limitCheck) exceeds(event int64, state, limit string, found, allowed int64, sentence string) {
+	if found > allowed && len(c.breaks) <= maxBreaks {
+		c.breaks = append(c.breaks, own.Break{EventId: event, State: optional(state), Limit: limit, Found: found, Allowed: allowed,
+			Message: fmt.Sprintf(sentence, found, allowed)})
+	}
+}
+
+// once is exceeds, but for what was told already.
+func (c *limitCheck) once(entered, event int64, state, limit string, found, allowed int64, sentence string) {
+	of := toldOf{limit, entered}
+	if found > allowed && !c.told[of] {
+		c.told[of] = true
+		c.exceeds(event, state, limit, found, allowed, sentence)
+	}
+}
+
+func (c *limitCheck) fact(f execution.Fact) {
+	var state string // that the fact belongs to
+	var entered int64
+	where := func() {
+		if fr := c.s.Frames[f.Frame]; fr != nil && fr.State != "" {
+			state, entered = fr.State, fr.Entered
+		}
+	}
+	where()
+	if f.Event != nil {
+		c.before(f, state)
+	}
+	execution.Apply(&c.s, f)
+	where()
+	if f.Event != nil {
+		c.event(f.Event, state, entered)
+	}
+	if fr := c.s.Frames[f.Frame]; fr != nil && fr.Await.Join != nil && f.Event != nil && f.Event.Type == history.MapIterationStarted {
+		c.once(entered, f.Event.ID, state, "INLINE_CONCURRENCY", int64(fr.Await.Join.Open), int64(c.aws.InlineConcurrency),
+			"%d iterations are open at once; AWS runs %d, and others as those end.")
+	}
+	if f.Note != nil && f.Note.Exceeded != nil {
+		c.exceeded(f.Note.Exceeded)
+	}
+}
+
+// before judges an event by what was before it.
+func (c *limitCheck) before(f execution.Fact, state string) {
+	switch e := f.Event; e.Type {
+	case history.ExecutionRedriven:
+		seconds := int64(time.Second)
+		c.exceeds(e.ID, "", "REDRIVE_WINDOW", int64(e.At.Sub(c.s.Stopped))/seconds, int64(c.aws.RedriveWindow)/seconds,
+			"The execution is redriven %d seconds after its end, AWS allows %d.")
+		c.once(0, e.ID, "", "HISTORY", c.s.LastEvent, c.aws.Events-2, "The execution is redriven with %d events, AWS allows %d.")
+	case history.TaskSucceeded, history.TaskFailed:
+		if f.Note == nil || f.Note.Completed == nil || c.s.Tasks[f.Note.Completed.Task] == nil {
+			break
+		}
+		task := c.s.Tasks[f.Note.Completed.Task]
+		if r, err := execution.ParseResource(task.Resource); err == nil && r.Service == "http" {
+			c.exceeds(e.ID, state, "HTTP_DURATION", int64(e.At.Sub(task.IssuedAt)/time.Second), int64(c.aws.HTTPDuration/time.Second),
+				"The call took %d seconds, AWS allows %d.")
+		}
+	}
+}
+
+func (c *limitCheck) event(e *history.Event, state string, entered int64) {
 	var details map[string]any
-	for name, v := range tree {
+	for name, v := range e.Tree(true, jsonvalue.Value.String) {
 		if strings.HasSuffix(name, "EventDetails") {
 			details, _ = v.(map[string]any)
 		}
 	}
-	state := c.states[e.Previous]
-	if name, ok := details["name"].(string); ok && strings.HasSuffix(string(e.Type), "StateEntered") {
-		state = name
-	}
-	c.states[e.ID] = state
-	exceeds := func(limit, what string, found, allowed int64) {
-		if allowed > 0 && found > allowed && len(c.breaks) <= maxBreaks {
-			b := own.Break{EventId: e.ID, State: optional(state), Limit: limit, Found: found, Allowed: allowed}
-			b.Message = fmt.Sprintf("%s: %s has %d bytes, AWS allows %d.", e.Type, what, found, allowed)
-			switch limit {
-			case "HISTORY":
-				b.Message = fmt.Sprintf("The history goes on beyond event %d, where AWS ends the execution.", allowed)
-			case "DURATION":
-				b.Message = "The execution is open for more than a year, after which AWS ends it."
-			}
-			c.breaks = append(c.breaks, b)
-		}
-	}
-	payload := int64(c.limits.Data.Payload)
 	passedOn := strings.HasSuffix(string(e.Type), "StateEntered") || e.Type == history.ExecutionSucceeded // the state before has left it
 	for _, what := range []string{"input", "parameters", "output"} {
 		if text, ok := details[what].(string); ok && !passedOn {
-			exceeds("PAYLOAD", "the "+what, int64(len(text)), payload)
+			c.bytes(e, state, entered, "PAYLOAD", "the "+what, len(text), c.aws.Data.Payload)
 		}
 	}
 	assigned, _ := details["assignedVariables"].(map[string]any)
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(assigned)) {
 		text, _ := assigned[name].(string)
-		c.variables[name] = len(text)
 		total += len(text)
-		exceeds("VARIABLE", "the variable "+name, int64(len(text)), int64(c.limits.Data.Variable))
+		c.bytes(e, state, entered, "VARIABLE", "the variable "+name, len(text), c.aws.Data.Variable)
 	}
 	if len(assigned) > 1 {
-		exceeds("VARIABLE", "what Assign sets", int64(total), int64(c.limits.Data.Variable))
+		c.bytes(e, state, entered, "VARIABLE", "what Assign sets", total, c.aws.Data.Variable)
 	}
-	if total > 0 {
-		all := 0
-		for _, n := range c.variables {
-			all += n
+	if e.ID > c.aws.Events {
+		c.once(0, e.ID, state, "HISTORY", e.ID, c.aws.Events, "The history goes on with event %d beyond event %d, where AWS ends the execution.")
+	}
+	if d, ok := e.Details.(*history.MapRunRedrive); ok {
+		c.exceeds(e.ID, state, "MAP_REDRIVES", d.Count, c.aws.MapRedrives, "The map run is redriven %d times, AWS allows %d.")
+	}
+	if e.Type != history.ExecutionTimedOut {
+		c.once(0, e.ID, state, "DURATION", int64(e.At.Sub(c.s.Started)/time.Second), int64(c.aws.Duration/time.Second),
+			"The execution is open for %d seconds; AWS ends it after %d.")
+	}
+}
+
+// bytes tells of a datum of an event that is too large.
+func (c *limitCheck) bytes(e *history.Event, state string, entered int64, limit, what string, found, allowed int) {
+	if found > allowed {
+		c.told[toldOf{limit, entered}] = true
+	}
+	c.exceeds(e.ID, state, limit, int64(found), int64(allowed), string(e.Type)+": "+what+" has %d bytes, AWS allows %d.")
+}
+
+// exceeded tells of what no event shows.
+func (c *limitCheck) exceeded(n *execution.Exceeded) {
+	for _, x := range []struct {
+		limit, code, sentence string
+		allowed               int
+	}{
+		{"payload", "PAYLOAD", "A value that the state makes on its way has %d bytes, AWS allows %d.", c.aws.Data.Payload},
+		{"variable", "VARIABLE", "What Assign sets has %d bytes, AWS allows %d.", c.aws.Data.Variable},
+		{"variables", "VARIABLES", "All variables together have %d bytes, AWS allows %d.", c.aws.Data.Variables},
+		{"intrinsic-text", "INTRINSIC_TEXT", "The argument of an intrinsic function has %d bytes, AWS allows %d.", c.aws.Data.IntrinsicString},
+		{"expression-depth", "EXPRESSION_DEPTH", "A JSONata expression goes %d levels deep, AWS allows %d.", c.aws.Data.Expression.Depth},
+		{"expression-value", "EXPRESSION_VALUE", "A JSONata expression makes a value of %d bytes, AWS allows %d.", c.aws.Data.Expression.Value},
+	} {
+		if x.limit == n.Limit {
+			c.once(n.Entered, n.Entered, n.State, x.code, n.Found, int64(x.allowed), x.sentence)
 		}
-		exceeds("VARIABLES", "all variables together", int64(all), int64(c.limits.Data.Variables))
-	}
-	if e.ID == c.limits.Events+1 {
-		exceeds("HISTORY", "", e.ID, c.limits.Events)
-	}
-	if open := e.At.Sub(began); open > maxOpen && !c.late {
-		c.late = true
-		exceeds("DURATION", "", int64(open/time.Second), int64(maxOpen/time.Second))
 	}
 }

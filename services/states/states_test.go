@@ -30,6 +30,9 @@ func (e echo) Start(ctx context.Context, t integration.Task) (integration.Result
 		e.tokens <- t.Token
 		return integration.Result{Running: true, Output: t.Input}, nil
 	}
+	if t.Resource.Service == "http" { // an API that takes its time
+		time.Sleep(90 * time.Second)
+	}
 	return integration.Result{Output: t.Input}, nil
 }
 func (echo) Poll(context.Context, integration.Job) (integration.Result, error) {

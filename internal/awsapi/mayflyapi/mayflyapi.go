@@ -11,7 +11,7 @@ import (
 type Break struct {
 	EventId int64   `json:"eventId"`
 	State   *string `json:"state,omitempty"`
-	Limit   string  `json:"limit"` // PAYLOAD, VARIABLE, VARIABLES, HISTORY, DURATION
+	Limit   string  `json:"limit"`
 	Allowed int64   `json:"allowed"`
 	Found   int64   `json:"found"`
 	Message string  `json:"message"`
