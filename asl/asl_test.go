@@ -46,8 +46,8 @@ func TestDiagnostics(t *testing.T) {
 		`4:8 SCHEMA_VALIDATION_FAILED: These fields are required: [Resource] at /States/A`,
 		`4:33 MISSING_TRANSITION_TARGET: Missing 'Next' target: Nowhere at /States/A/Next`,
 		`4:70 SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Retry[0]/ErrorEquals`,
-		`4:89 SCHEMA_VALIDATION_FAILED: Value is less than the minimum of 1.0 at /States/A/Retry[0]/BackoffRate`,
-		`4:96 SCHEMA_VALIDATION_FAILED: Field 'Colour' is not supported at /States/A/Colour`,
+		`4:89 SCHEMA_VALIDATION_FAILED: Minimum value is 1.0 at /States/A/Retry[0]/BackoffRate`,
+		`4:96 SCHEMA_VALIDATION_FAILED: Field 'Colour' is not supported at /States/A`,
 		`5:3 MISSING_TRANSITION_TARGET: State "B" is not reachable. at /States/B`,
 		`5:8 SCHEMA_VALIDATION_FAILED: Only one of these fields may be set: [Seconds, Timestamp, SecondsPath, TimestampPath] at /States/B`,
 		`5:38 SCHEMA_VALIDATION_FAILED: String does not match RFC3339 timestamp at /States/B/Timestamp`,
@@ -66,12 +66,43 @@ func TestDiagnostics(t *testing.T) {
 		`{}`:  `SCHEMA_VALIDATION_FAILED: These fields are required: [States, StartAt] at /`,
 		`{"StartAt":"A","States":{"A":{"Type":"X"}}}`:                                 `SCHEMA_VALIDATION_FAILED: The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map] at /States/A/Type`,
 		`{"StartAt":"A","States":{"A":{"Type":"Parallel","Branches":[],"End":true}}}`: `SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Branches`,
-		`{"StartAt":"","States":{"A":{"Type":"Pass","End":true}}}`:                    `MISSING_TRANSITION_TARGET: Missing 'StartAt' target:  at /StartAt`,
-		`{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"A"}}}`:                   `MISSING_END_STATE: No state that can be reached ends the workflow at /States`,
+		`{"StartAt":"","States":{"A":{"Type":"Pass","End":true}}}`:                    `MISSING_TRANSITION_TARGET: Missing 'Next' target:  at /StartAt`,
+		`{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"A"}}}`:                   `MISSING_END_STATE: Workflow has no terminal state at null`,
 	} {
 		m, d := Parse([]byte(text), ParseOptions{})
 		if m != nil || len(d) == 0 || !strings.HasPrefix(d[0].String(), want) {
 			t.Errorf("%s: %v, %v; want %s", text, m, d, want)
+		}
+	}
+}
+
+// TestFlow tables what AWS says of transitions, ends and reach, and where: all that is said, in its order.
+func TestFlow(t *testing.T) {
+	const choice = `"C":{"Type":"Choice","Choices":[{"Variable":"$.x","IsPresent":true,"Next":"%s"}],"Default":"%s"},"Z":{"Type":"Pass","End":true}`
+	for _, c := range []struct{ start, states, want string }{
+		{"A", `"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"A"},"U":{"Type":"Pass","Next":"A"}`, `MISSING_END_STATE: Workflow has no terminal state at null`},
+		{"A", `"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"A"},"C":{"Type":"Pass","End":true}`, `MISSING_TRANSITION_TARGET: State "C" is not reachable. at /States/C`},
+		{"A", `"A":{"Type":"Pass","Next":"X"}`, `MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /States/A/Next, MISSING_END_STATE: Workflow has no terminal state at null`},
+		{"A", `"A":{"Type":"Pass","Next":"X"},"B":{"Type":"Pass","End":true}`, `MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /States/A/Next, MISSING_TRANSITION_TARGET: State "B" is not reachable. at /States/B`},
+		{"X", `"A":{"Type":"Pass","End":true}`, `MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /StartAt, MISSING_TRANSITION_TARGET: State "A" is not reachable. at /States/A`},
+		{"C", fmt.Sprintf(choice, "X", "Z"), `MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /States/C/Choices[0]/Next`},
+		{"C", fmt.Sprintf(choice, "Z", "X"), `MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /States/C/Default`},
+		{"M", `"M":{"Type":"Map","ItemProcessor":{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Pass","Next":"A"}}},"End":true}`, ``},
+		{"M", `"M":{"Type":"Map","ItemProcessor":{"StartAt":"X","States":{"A":{"Type":"Pass","End":true}}},"End":true}`,
+			`MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /States/M/ItemProcessor/StartAt, MISSING_TRANSITION_TARGET: State "A" is not reachable. at /States/M/ItemProcessor/States/A`},
+		{"P", `"P":{"Type":"Parallel","Branches":[{"StartAt":"A","States":{"A":{"Type":"Fail"},"U":{"Type":"Succeed"}}}],"End":true}`,
+			`MISSING_TRANSITION_TARGET: State "U" is not reachable. at /States/P/Branches[0]/States/U`},
+		{"A", `"A":{"Type":"Pass","End":true,"TimeoutSeconds":5}`, `SCHEMA_VALIDATION_FAILED: Field 'TimeoutSeconds' is not supported at /States/A`},
+		{"M", `"M":{"Type":"Map","End":true,"MaxConcurrency":-1,"Iterator":{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Pass","End":true}}}}`,
+			`SCHEMA_VALIDATION_FAILED: Minimum value is 0 at /States/M/MaxConcurrency, SCHEMA_VALIDATION_FAILED: Field 'QueryLanguage' is not supported at /States/M/Iterator`},
+	} {
+		_, diagnostics := Parse([]byte(`{"StartAt":"`+c.start+`","States":{`+c.states+`}}`), ParseOptions{})
+		var got []string
+		for _, d := range diagnostics {
+			got = append(got, d.String())
+		}
+		if got := strings.Join(got, ", "); got != c.want {
+			t.Errorf("%s\n got %s\nwant %s", c.states, got, c.want)
 		}
 	}
 }
@@ -83,6 +114,21 @@ func taskVisit(t *testing.T, fields, input string) *Visit {
 		t.Fatal(d)
 	}
 	return &Visit{State: m.States["T"], Entered: 2, Input: jsonvalue.MustParse(input), Limits: DefaultLimits}
+}
+
+// TestBeyond: an index that its array does not have is null in a template, and absent everywhere else.
+func TestBeyond(t *testing.T) {
+	const input = `{"l":[1]}`
+	for path, want := range map[string]string{"$.l[0]": `{"x":1}`, "$.l[1]": `{"x":null}`, "$.l[-2]": `{"x":null}`, "$.l[1].y": "", "$.m[0]": "", "States.Array($.l[1])": ""} {
+		v := taskVisit(t, `"Parameters":{"x.$":"`+path+`"}`, input)
+		got, f := v.arguments(WorkOf(v.State), v.Input)
+		if (f != nil) != (want == "") || f == nil && got.String() != want || f != nil && f.Error != ErrRuntime {
+			t.Errorf("%s: %s, %+v; want %s", path, got, f, want)
+		}
+	}
+	if _, f := taskVisit(t, `"InputPath":"$.l[1]"`, input).EffectiveInput(); f == nil || !strings.HasSuffix(f.Cause, "Invalid path '$.l[1]' : No results for path: $['l'][1]") {
+		t.Errorf("InputPath: %+v", f)
+	}
 }
 
 func TestTaskData(t *testing.T) {
@@ -340,9 +386,9 @@ func TestParseState(t *testing.T) {
 		`{"Type":"Map","ItemProcessor":{"StartAt":"S","States":{"S":{"Type":"Succeed"}}},"End":true}`:                       "",
 		`{"Type":"Map","ItemProcessor":{"StartAt":"S","States":{"S":{"Type":"Pass","Next":"T"}}},"End":true}`:               `MISSING_TRANSITION_TARGET: Missing 'Next' target: T at /ItemProcessor/States/S/Next`,
 		`{"Type":"Pass"}`:                          `SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /`,
-		`{"Type":"Pass","End":true,"Typo":1}`:      `SCHEMA_VALIDATION_FAILED: Field 'Typo' is not supported at /Typo`,
+		`{"Type":"Pass","End":true,"Typo":1}`:      `SCHEMA_VALIDATION_FAILED: Field 'Typo' is not supported at /`,
 		`{"StartAt":"A","States":{}}`:              `SCHEMA_VALIDATION_FAILED: These fields are required: [Type] at /`,
-		`{"Type":"Pass","End":true,"InputPath":3}`: `SCHEMA_VALIDATION_FAILED: Expected value of type String at /InputPath`,
+		`{"Type":"Pass","End":true,"InputPath":3}`: `SCHEMA_VALIDATION_FAILED: Expected value of type [STRING] at /InputPath`,
 		`[]`: `INVALID_JSON_DESCRIPTION: Definition must be a valid JSON object at /`,
 	} {
 		m, d := Parse([]byte(text), ParseOptions{State: "S"})

@@ -1,6 +1,7 @@
 package asl
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -247,7 +248,6 @@ const (
 	ErrPermissions        = "States.Permissions"
 	ErrRuntime            = "States.Runtime"
 	ErrDataLimitExceeded  = "States.DataLimitExceeded"
-	ErrNoChoiceMatched    = "States.NoChoiceMatched"
 	ErrBranchFailed       = "States.BranchFailed"
 	ErrIntrinsicFailure   = "States.IntrinsicFailure"
 	ErrParameterPath      = "States.ParameterPathFailure"
@@ -279,14 +279,16 @@ const (
 // Diagnostic is one thing that is wrong with a definition.
 type Diagnostic struct {
 	Pos      Pos
-	Pointer  string // AWS's location: "/States/Wait/Timestamp", "/" for the whole
+	Pointer  string // AWS's location: "/States/Wait/Timestamp", "/" for the whole; "": none
 	Code     string // AWS's: "SCHEMA_VALIDATION_FAILED", …
 	Severity Severity
 	Message  string
 }
 
-// String is the diagnostic as AWS writes it into an InvalidDefinition.
-func (d Diagnostic) String() string { return d.Code + ": " + d.Message + " at " + d.Pointer }
+// String is the diagnostic as CreateStateMachine says it. AWS: what has no location is "at null".
+func (d Diagnostic) String() string {
+	return d.Code + ": " + d.Message + " at " + cmp.Or(d.Pointer, "null")
+}
 
 // appendPointer appends names and indexes to a pointer. AWS escapes nothing in its locations.
 func appendPointer(pointer string, parts ...any) string {

@@ -41,8 +41,10 @@ func (v *Visit) choose(s *ChoiceState, input jsonvalue.Value) (next string, assi
 	return s.Default, s.Assign, nil
 }
 
+// noChoice is the failure of a Choice that has no way out. AWS: it is no States.NoChoiceMatched, as the language says, and
+// nothing catches it.
 func (v *Visit) noChoice() *Failure {
-	return v.failure(ErrNoChoiceMatched, "Failed to transition out of the state. The state's choices do not match the input and there is no Default.")
+	return v.runtime("Failed to transition out of the state. The state does not point to a next state.")
 }
 
 func (v *Visit) holds(r *ChoiceRule, input jsonvalue.Value) (bool, *Failure) {

@@ -81,15 +81,7 @@ const (
 func (p *parser) distributed(o, k object) *Distributed {
 	d := &Distributed{Failures: o.amount("ToleratedFailureCount", 0, 1<<53, true), Percent: o.amount("ToleratedFailurePercentage", 0, 100, false)}
 	k.required("ExecutionType")
-	switch e := k.kind("ExecutionType", jsonvalue.KindString); e.Str() {
-	case "EXPRESS":
-		d.Express = true
-	case "STANDARD":
-	default:
-		if !e.IsZero() {
-			p.schema(e, k.at("ExecutionType"), "The field 'ExecutionType' should have one of these values: [STANDARD, EXPRESS]")
-		}
-	}
+	d.Express = k.choice("ExecutionType", "STANDARD", "EXPRESS") == "EXPRESS"
 	if p.o.Express {
 		p.schema(k.v, k.pointer, "Express state machine does not support Map state in Distributed mode")
 	}
@@ -143,7 +135,7 @@ func (p *parser) itemReader(o object) *ItemReader {
 	o.required("Resource")
 	r := &ItemReader{Resource: o.str("Resource"), Arguments: o.template(arguments[0])}
 	if v := o.v.Member("Resource"); !v.IsZero() && r.Resource != ReadObject && r.Resource != ListObjects {
-		p.schema(v, o.at("Resource"), "The field 'Resource' should have one of these values: [%s, %s]", ReadObject, ListObjects)
+		p.schema(v, o.at("Resource"), "Value should be one of the following: [%s, %s]", ReadObject, ListObjects)
 	}
 	if r.Arguments == nil {
 		o.required(arguments...)
@@ -165,7 +157,7 @@ func (p *parser) itemReader(o object) *ItemReader {
 	c.CSVDelimiter = k.choice("CSVDelimiter", "COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB")
 	for h := range k.kind("CSVHeaders", jsonvalue.KindArray).Elements() {
 		if h.Kind() != jsonvalue.KindString {
-			p.schema(h, k.at("CSVHeaders"), "Expected value of type String")
+			p.schema(h, k.at("CSVHeaders"), "Expected value of type [STRING]")
 		}
 		c.CSVHeaders = append(c.CSVHeaders, h.Str())
 	}
@@ -196,7 +188,7 @@ func (p *parser) resultWriter(o object) *ResultWriter {
 	o.closed([]string{"Resource", "WriterConfig"}, arguments)
 	w := &ResultWriter{Resource: o.str("Resource"), Arguments: o.template(arguments[0])}
 	if v := o.v.Member("Resource"); !v.IsZero() && w.Resource != WriteObject {
-		p.schema(v, o.at("Resource"), "The field 'Resource' should have one of these values: [%s]", WriteObject)
+		p.schema(v, o.at("Resource"), "Value should be one of the following: [%s]", WriteObject)
 	}
 	config := o.kind("WriterConfig", jsonvalue.KindObject)
 	switch {
@@ -223,7 +215,7 @@ func (p *parser) resultWriter(o object) *ResultWriter {
 func (o object) choice(name string, values ...string) string {
 	v := o.kind(name, jsonvalue.KindString)
 	if !v.IsZero() && !slices.Contains(values, v.Str()) {
-		o.p.schema(v, o.at(name), "The field '%s' should have one of these values: [%s]", name, strings.Join(values, ", "))
+		o.p.schema(v, o.at(name), "Value should be one of the following: [%s]", strings.Join(values, ", "))
 		return ""
 	}
 	return v.Str()
@@ -250,11 +242,11 @@ func (o object) amount(name string, low, high float64, whole bool) Amount {
 	_, integer := v.Int()
 	switch {
 	case whole && !integer:
-		o.p.schema(v, o.at(name), "Expected value of type Integer")
+		o.p.schema(v, o.at(name), "Expected value of type [INTEGER]")
 	case a.Constant < low:
-		o.p.schema(v, o.at(name), "Value is less than the minimum of %v", low)
+		o.p.schema(v, o.at(name), "Minimum value is %v", low)
 	case a.Constant > high:
-		o.p.schema(v, o.at(name), "Value is greater than the maximum of %v", high)
+		o.p.schema(v, o.at(name), "Maximum value is %v", high)
 	}
 	return a
 }

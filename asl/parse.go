@@ -1,6 +1,7 @@
 package asl
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -68,9 +69,11 @@ func Parse(text []byte, o ParseOptions) (*StateMachine, []Diagnostic) {
 	default:
 		p.top(root)
 	}
-	sort.SliceStable(p.diags, func(i, j int) bool {
-		a, b := p.diags[i].Pos, p.diags[j].Pos
-		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
+	slices.SortStableFunc(p.diags, func(a, b Diagnostic) int {
+		if whole := a.Pointer == ""; whole != (b.Pointer == "") { // AWS: what has no location comes last
+			return map[bool]int{true: 1, false: -1}[whole]
+		}
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 	})
 	if slices.ContainsFunc(p.diags, func(d Diagnostic) bool { return d.Severity == SeverityError }) {
 		return nil, p.diags
@@ -108,7 +111,7 @@ func (p *parser) pos(offset int) Pos {
 }
 
 func (p *parser) report(d Diagnostic) {
-	if d.Pointer == "" {
+	if d.Pointer == "" && d.Code != CodeMissingEnd { // AWS: that alone has no location
 		d.Pointer = "/"
 	}
 	if len(p.diags) < 1000 {
@@ -145,7 +148,7 @@ func (o object) root() string {
 	return o.pointer
 }
 
-// closed reports all fields that are not in one of the lists.
+// closed reports all fields that are not in one of the lists. AWS: the location is that of the object, not of the field.
 func (o object) closed(lists ...[]string) {
 	for key := range o.v.Keyed() {
 		name := key.Str()
@@ -158,15 +161,19 @@ func (o object) closed(lists ...[]string) {
 		case o.p.language == JSONata && slices.Contains(jsonpathFields, name):
 			o.p.otherLanguage(o, key, JSONPath)
 		case slices.Contains(distributedFields, name):
-			o.p.schema(key, o.at(name), "Field '%s' is not supported by a Map state in Inline mode", name)
+			o.p.schema(key, o.root(), "Field '%s' is not supported by a Map state in Inline mode", name)
 		default:
-			o.p.schema(key, o.at(name), "Field '%s' is not supported", name)
+			o.p.schema(key, o.root(), "Field '%s' is not supported", name)
 		}
 	}
 }
 
-// otherLanguage reports a field that only the other query language has. AWS: the location is that of the object.
+// otherLanguage reports a field that only the other query language has. AWS: the location is that of the object, and a state
+// that may not have its language hears of that alone.
 func (p *parser) otherLanguage(o object, key jsonvalue.Value, other QueryLanguage) {
+	if p.machine.QueryLanguage == JSONata && p.language == JSONPath {
+		return
+	}
 	p.schema(key, o.root(), "The QueryLanguage is set to '%s', but field '%s' is only supported for the '%s' QueryLanguage", p.language, key.Str(), other)
 }
 
@@ -211,8 +218,7 @@ func (o object) oneOf(need bool, names ...string) {
 func (o object) kind(name string, k jsonvalue.Kind) jsonvalue.Value {
 	v := o.v.Member(name)
 	if !v.IsZero() && v.Kind() != k {
-		title := map[jsonvalue.Kind]string{jsonvalue.KindBool: "Boolean", jsonvalue.KindNumber: "Number", jsonvalue.KindString: "String", jsonvalue.KindArray: "Array", jsonvalue.KindObject: "Object"}[k]
-		o.p.schema(v, o.at(name), "Expected value of type %s", title)
+		o.p.schema(v, o.at(name), "Expected value of type [%s]", strings.ToUpper(k.String()))
 		return jsonvalue.Value{}
 	}
 	return v
@@ -228,11 +234,11 @@ func (o object) integer(name string, otherwise, low, high int64) int64 {
 	n, ok := v.Int()
 	switch {
 	case !ok:
-		o.p.schema(v, o.at(name), "Expected value of type Integer")
+		o.p.schema(v, o.at(name), "Expected value of type [INTEGER]")
 	case n < low:
-		o.p.schema(v, o.at(name), "Value is less than the minimum of %d", low)
+		o.p.schema(v, o.at(name), "Minimum value is %d", low)
 	case n > high:
-		o.p.schema(v, o.at(name), "Value is greater than the maximum of %d", high)
+		o.p.schema(v, o.at(name), "Maximum value is %d", high)
 	default:
 		return n
 	}
@@ -380,11 +386,8 @@ func (p *parser) top(v jsonvalue.Value) {
 	o.required("States", "StartAt")
 	o.closed([]string{"Comment", "Version", "StartAt", "States", "TimeoutSeconds", "QueryLanguage"})
 	m := p.machine
-	m.Comment, m.Version = o.str("Comment"), o.str("Version")
+	m.Comment, m.Version = o.str("Comment"), o.choice("Version", "1.0")
 	m.TimeoutSeconds = o.integer("TimeoutSeconds", 0, 1, maxSeconds)
-	if m.Version != "" && m.Version != "1.0" {
-		p.schema(v.Member("Version"), "/Version", "The field 'Version' should have one of these values: [1.0]")
-	}
 	m.QueryLanguage = o.language(JSONPath)
 	p.block(o, &m.Block)
 }
@@ -405,13 +408,10 @@ func (o object) language(otherwise QueryLanguage) QueryLanguage {
 	switch l := QueryLanguage(v.Str()); {
 	case v.IsZero():
 		return otherwise
-	case v.Kind() != jsonvalue.KindString:
-		o.p.schema(v, o.at(name), "Expected value of type [STRING]")
 	case l == JSONPath:
 		return l
-	case l != JSONata:
-		o.p.schema(v, o.at(name), "Value should be one of the following: [JSONPath, JSONata]")
 	}
+	o.choice(name, string(JSONPath), string(JSONata))
 	return JSONata
 }
 
@@ -446,7 +446,7 @@ func (p *parser) block(o object, b *Block) {
 		}
 		p.names[name] = true
 		if v.Kind() != jsonvalue.KindObject {
-			p.schema(v, pointer, "Expected value of type Object")
+			p.schema(v, pointer, "Expected value of type [OBJECT]")
 			continue
 		}
 		b.Order = append(b.Order, name)
@@ -478,7 +478,6 @@ func assigned(states jsonvalue.Value) map[string]bool {
 type edge struct {
 	at      jsonvalue.Value
 	pointer string
-	field   string
 	to      string
 }
 
@@ -487,7 +486,7 @@ func (o object) edges() []edge {
 	var out []edge
 	add := func(o object, field string) {
 		if v := o.v.Member(field); v.Kind() == jsonvalue.KindString {
-			out = append(out, edge{v, o.at(field), field, v.Str()})
+			out = append(out, edge{v, o.at(field), v.Str()})
 		}
 	}
 	add(o, "Next")
@@ -502,29 +501,38 @@ func (o object) edges() []edge {
 	return out
 }
 
-// flow checks that transitions lead somewhere, that every state can be reached, and that the block can end.
+// flow checks that transitions lead somewhere, that every state can be reached, and that the machine can end. AWS: it is
+// enough that one of the machine's own states ends, reached or not; where none does, no state is said to be out of reach;
+// branches and iterations may go round for ever.
 func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
-	if start := o.v.Member("StartAt"); start.Kind() == jsonvalue.KindString && states.Member(b.StartAt).IsZero() {
-		p.fail(start, o.at("StartAt"), CodeMissingTarget, "Missing 'StartAt' target: %s", b.StartAt)
+	missing := func(e edge) {
+		p.fail(e.at, e.pointer, CodeMissingTarget, "Missing 'Next' target: %s", e.to)
+	}
+	start := o.v.Member("StartAt")
+	if start.Kind() == jsonvalue.KindString && states.Member(b.StartAt).IsZero() {
+		missing(edge{start, o.at("StartAt"), b.StartAt})
 	}
 	targets := map[string][]string{}
-	known := true
+	ends := b != &p.machine.Block
 	for name, v := range states.Members() {
-		s := object{p, v, o.at("States") + "/" + name}
-		for _, e := range s.edges() {
+		t := v.Member("Type").Str()
+		ends = ends || v.Member("End").Bool() || t == "Succeed" || t == "Fail" || !slices.Contains(typeNames, t)
+		for _, e := range (object{p, v, o.at("States") + "/" + name}).edges() {
 			if states.Member(e.to).IsZero() {
-				known = false
-				p.fail(e.at, e.pointer, CodeMissingTarget, "Missing '%s' target: %s", e.field, e.to)
+				missing(e)
 			}
 			targets[name] = append(targets[name], e.to)
 		}
 	}
+	if !ends {
+		p.fail(states, "", CodeMissingEnd, "Workflow has no terminal state")
+		return
+	}
+	if start.Kind() != jsonvalue.KindString {
+		return
+	}
 	reached := map[string]bool{b.StartAt: true}
-	ends := false
 	for queue := []string{b.StartAt}; len(queue) > 0; queue = queue[1:] {
-		v := states.Member(queue[0])
-		t := v.Member("Type").Str()
-		ends = ends || v.Member("End").Bool() || t == "Succeed" || t == "Fail" || !slices.Contains(typeNames, t)
 		for _, to := range targets[queue[0]] {
 			if !reached[to] {
 				reached[to] = true
@@ -532,16 +540,10 @@ func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
 			}
 		}
 	}
-	if b.StartAt == "" || states.Member(b.StartAt).IsZero() {
-		return
-	}
 	for key := range states.Keyed() {
 		if name := key.Str(); !reached[name] {
 			p.fail(key, o.at("States")+"/"+name, CodeMissingTarget, "State \"%s\" is not reachable.", name)
 		}
-	}
-	if !ends && known {
-		p.fail(states, o.at("States"), CodeMissingEnd, "No state that can be reached ends the workflow")
 	}
 }
 
@@ -650,7 +652,7 @@ func (p *parser) stateOf(name string, o object) State {
 			b := object{p, v, fmt.Sprintf("%s[%d]", o.at("Branches"), i)}
 			i++
 			if v.Kind() != jsonvalue.KindObject {
-				p.schema(v, b.pointer, "Expected value of type Object")
+				p.schema(v, b.pointer, "Expected value of type [OBJECT]")
 				continue
 			}
 			b.required("States", "StartAt")
@@ -723,7 +725,7 @@ func (p *parser) task(c Common, o object) State {
 			object{p, v, o.at("Credentials")}.closed(fields)
 		}
 		if r := v.Member("RoleArn"); !r.IsZero() && r.Kind() != jsonvalue.KindString {
-			p.schema(r, o.at("Credentials")+"/RoleArn", "Expected value of type String")
+			p.schema(r, o.at("Credentials")+"/RoleArn", "Expected value of type [STRING]")
 		}
 		s.Credentials = o.template("Credentials")
 	}
@@ -798,7 +800,7 @@ func (p *parser) choice(c Common, o object) State {
 func (p *parser) rule(o object, top bool, depth int) ChoiceRule {
 	r := ChoiceRule{Pos: p.pos(o.v.Offset()), Pointer: o.pointer}
 	if o.v.Kind() != jsonvalue.KindObject {
-		p.schema(o.v, o.pointer, "Expected value of type Object")
+		p.schema(o.v, o.pointer, "Expected value of type [OBJECT]")
 		return r
 	}
 	r.Comment = o.str("Comment")
@@ -969,14 +971,14 @@ func (p *parser) work(o object) Work {
 	for v := range retry.Elements() {
 		r := object{p, v, fmt.Sprintf("%s[%d]", o.at("Retry"), len(w.Retry))}
 		if v.Kind() != jsonvalue.KindObject {
-			p.schema(v, r.pointer, "Expected value of type Object")
+			p.schema(v, r.pointer, "Expected value of type [OBJECT]")
 			continue
 		}
 		r.closed([]string{"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"})
 		rate := 2.0
 		if b := r.kind("BackoffRate", jsonvalue.KindNumber); !b.IsZero() {
 			if rate = b.Float(); rate < 1 {
-				p.schema(b, r.at("BackoffRate"), "Value is less than the minimum of 1.0")
+				p.schema(b, r.at("BackoffRate"), "Minimum value is 1.0")
 			}
 		}
 		x := Retrier{Pos: p.pos(v.Offset()), ErrorEquals: r.errorEquals(len(w.Retry) == retry.Len()-1), BackoffRate: rate, Comment: r.str("Comment"),
@@ -984,24 +986,14 @@ func (p *parser) work(o object) Work {
 		if x.MaxDelaySeconds > 0 && x.MaxDelaySeconds <= x.IntervalSeconds {
 			p.schema(v.Member("MaxDelaySeconds"), r.at("MaxDelaySeconds"), "MaxDelaySeconds must be greater than IntervalSeconds")
 		}
-		switch j := r.kind("JitterStrategy", jsonvalue.KindString); j.Str() {
-		case "FULL":
-			x.FullJitter = true
-		case "NONE":
-		default:
-			p.schema(j, r.at("JitterStrategy"), "The field 'JitterStrategy' should have one of these values: [FULL, NONE]")
-		case "":
-			if !j.IsZero() {
-				p.schema(j, r.at("JitterStrategy"), "The field 'JitterStrategy' should have one of these values: [FULL, NONE]")
-			}
-		}
+		x.FullJitter = r.choice("JitterStrategy", "FULL", "NONE") == "FULL"
 		w.Retry = append(w.Retry, x)
 	}
 	catch := o.kind("Catch", jsonvalue.KindArray)
 	for v := range catch.Elements() {
 		k := object{p, v, fmt.Sprintf("%s[%d]", o.at("Catch"), len(w.Catch))}
 		if v.Kind() != jsonvalue.KindObject {
-			p.schema(v, k.pointer, "Expected value of type Object")
+			p.schema(v, k.pointer, "Expected value of type [OBJECT]")
 			continue
 		}
 		k.closed([]string{"ErrorEquals", "Next", "Assign", "Comment"}, p.either([]string{"ResultPath"}, outputFields))
@@ -1030,7 +1022,7 @@ func (o object) errorEquals(last bool) []string {
 	var names []string
 	for m := range v.Elements() {
 		if m.Kind() != jsonvalue.KindString {
-			o.p.schema(m, o.at(name), "Expected value of type String")
+			o.p.schema(m, o.at(name), "Expected value of type [STRING]")
 		}
 		names = append(names, m.Str())
 	}

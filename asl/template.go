@@ -246,6 +246,9 @@ func (v *Visit) path(p *jsonpath.Path, input jsonvalue.Value) (jsonvalue.Value, 
 func (v *Visit) expression(e *Expression, field string, input jsonvalue.Value) (jsonvalue.Value, *Failure) {
 	if e.path != nil {
 		value, err := v.path(e.path, input)
+		if none := (*jsonpath.NoResult)(nil); errors.As(err, &none) && none.Beyond { // AWS: in a template it is null
+			return jsonvalue.Null, nil
+		}
 		if err != nil {
 			return value, v.runtime("The JSONPath '%s' specified for the field '%s' could not be found in the input '%s'", e.path, field, input)
 		}

@@ -29,26 +29,23 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 			t.bound(t.outlasts(until))
 			return
 		}
-		switch st.(type) {
-		case *asl.ParallelState, *asl.MapState:
-			t.emit(a, history.Type(st.Base().Type+"StateFailed"), nil, nil)
-		}
+		last := fr.Last
+		t.stateFailed(a, st)
 		if c := matchCatcher(w.Catch, f, also); c >= 0 {
 			t.drop(a)
 			exit, worse := t.visit(a, fr).Caught(&w.Catch[c], f)
 			if worse == nil {
 				worse = t.overfull(a, exit)
 			}
-			if worse != nil {
-				f = t.evaluated(a, *worse)
-				if f.Error == asl.ErrRuntime {
-					t.closeAs(history.ExecutionFailed, a, f)
-					return
-				}
-			} else {
+			if worse == nil {
 				t.leave(a, exit)
 				return
 			}
+			if f = t.evaluatedAfter(a, *worse, last); f.Error == asl.ErrRuntime {
+				t.closeAs(history.ExecutionFailed, a, f)
+				return
+			}
+			t.stateFailed(a, st) // AWS: once more
 		}
 	}
 	p, ok := a.Parent()
@@ -64,20 +61,33 @@ func (t *turn) fail(a Addr, f asl.Failure, also string) {
 	t.fail(p, f, "")
 }
 
+// stateFailed makes the event of a Parallel or Map that fails.
+func (t *turn) stateFailed(a Addr, st asl.State) {
+	switch st.(type) {
+	case *asl.ParallelState, *asl.MapState:
+		t.emit(a, history.Type(st.Base().Type+"StateFailed"), nil, nil)
+	}
+}
+
 // evaluated makes the event of an evaluation that has failed, and gives the failure without it. AWS: the event follows
 // from what came before the state, unless something has happened in the state; in a Wait it follows from its entry
 // (recorded: assign test_undefined_reference, scenarios test_wait_timestamp_jsonata).
 func (t *turn) evaluated(a Addr, f asl.Failure) asl.Failure {
+	fr := t.s.Frames[a]
+	last := fr.Last
+	if _, wait := t.state(fr, fr.State).(*asl.WaitState); last == fr.Entered && !wait {
+		last = fr.Before
+	}
+	return t.evaluatedAfter(a, f, last)
+}
+
+// evaluatedAfter is evaluated with the event that it follows from. AWS: in a Catcher it is what came before the state's failure.
+func (t *turn) evaluatedAfter(a Addr, f asl.Failure, last int64) asl.Failure {
 	if f.Evaluation == nil {
 		return f
 	}
-	fr := t.s.Frames[a]
-	e := &history.Event{ID: t.s.LastEvent + 1, Previous: fr.Last, At: t.env.Now, Type: history.EvaluationFailed,
-		Details: &history.Evaluation{Failure: *failureDetails(f), State: fr.State, Location: f.Evaluation.Location}}
-	if _, wait := t.state(fr, fr.State).(*asl.WaitState); fr.Last == fr.Entered && !wait {
-		e.Previous = fr.Before
-	}
-	t.emitEvent(a, e, nil)
+	t.emitEvent(a, &history.Event{ID: t.s.LastEvent + 1, Previous: last, At: t.env.Now, Type: history.EvaluationFailed,
+		Details: &history.Evaluation{Failure: *failureDetails(f), State: t.s.Frames[a].State, Location: f.Evaluation.Location}}, nil)
 	f.Evaluation = nil
 	return f
 }
@@ -111,7 +121,9 @@ func (t *turn) closeAs(typ history.Type, a Addr, f asl.Failure) {
 	}
 	e := &history.Event{ID: t.s.LastEvent + 1, At: t.env.Now, Type: typ, Details: failureDetails(f)}
 	if fr := t.s.Frames[a]; fr != nil && typ == history.ExecutionFailed {
-		e.Previous = fr.Last
+		if e.Previous = fr.Last; a == Root { // AWS: also what nothing else follows from, such as the success of a Parallel
+			e.Previous = t.s.LastEvent
+		}
 	}
 	t.emitEvent(a, e, nil)
 	t.closed()

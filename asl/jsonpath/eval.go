@@ -63,7 +63,7 @@ func (e *evaluation) whole(p *Path, root jsonvalue.Value) (jsonvalue.Value, erro
 		}
 	}
 	var found []jsonvalue.Value
-	w := walker{e, p, tokens, func(v jsonvalue.Value) error {
+	w := walker{e: e, p: p, tokens: tokens, emit: func(v jsonvalue.Value) error {
 		found = append(found, v)
 		if definite {
 			return nil
@@ -81,7 +81,7 @@ func (e *evaluation) whole(p *Path, root jsonvalue.Value) (jsonvalue.Value, erro
 	case !definite:
 		result = jsonvalue.Array(found...)
 	case len(found) == 0:
-		return jsonvalue.Value{}, fmt.Errorf("No results for path: %s", p.compiled())
+		return jsonvalue.Value{}, &NoResult{p.compiled(), w.beyond}
 	default:
 		result = found[len(found)-1]
 	}
@@ -100,7 +100,16 @@ type walker struct {
 	p      *Path
 	tokens []token
 	emit   func(jsonvalue.Value) error
+	beyond bool // the path ends in an index that its array does not have
 }
+
+// NoResult is why a definite path gives nothing although all but its end is there.
+type NoResult struct {
+	path   string
+	Beyond bool // it ends in an index that its array does not have
+}
+
+func (e *NoResult) Error() string { return "No results for path: " + e.path }
 
 // path is how AWS writes the first n tokens of a definite path.
 func (w *walker) path(n int) string {
@@ -176,6 +185,7 @@ func (w *walker) walk(i int, v jsonvalue.Value, definite bool) error {
 					at += n
 				}
 				if at < 0 || at >= n {
+					w.beyond = leaf
 					continue
 				}
 				if err := e.spend(at / passed); err != nil {

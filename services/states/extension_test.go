@@ -41,7 +41,7 @@ func TestRunFrom(t *testing.T) {
 		}
 		// As it was: it fails as the first did.
 		out, d := run(own.RunFromInput{State: awsapi.Ptr("Pick")})
-		if d.Status != "FAILED" || *d.Error != "States.NoChoiceMatched" || out.Block != "/States/P/Branches[0]" || out.EventId != 8 || out.Input != `{"who":"Ada"}` ||
+		if d.Status != "FAILED" || *d.Error != "States.Runtime" || out.Block != "/States/P/Branches[0]" || out.EventId != 8 || out.Input != `{"who":"Ada"}` ||
 			out.Variables != `{"inner":2,"n":1,"who":"Ada"}` || *d.Input != `{"who":"Ada"}` || d.StateMachineArn != m {
 			t.Errorf("%+v\n%+v", out, d)
 		}

@@ -626,7 +626,7 @@ func (s *Service) ValidateStateMachineDefinition(ctx context.Context, in *api.Va
 			*out.Truncated = true
 			break
 		}
-		out.Diagnostics = append(out.Diagnostics, api.ValidateStateMachineDefinitionDiagnostic{Severity: string(d.Severity), Code: d.Code, Message: d.Message, Location: awsapi.Ptr(d.Pointer)})
+		out.Diagnostics = append(out.Diagnostics, api.ValidateStateMachineDefinitionDiagnostic{Severity: string(d.Severity), Code: d.Code, Message: d.Message, Location: optional(d.Pointer)})
 	}
 	return out, nil
 }

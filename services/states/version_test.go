@@ -284,7 +284,7 @@ func TestValidateDefinition(t *testing.T) {
 	const bad = `{"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"a.$":"$.x"},"Next":"B","x":1},"C":{"Type":"Nothing"}}}`
 	const warned = `{"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","Parameters":{"FunctionName":"$.f"},"Next":"B"},` +
 		`"B":{"Type":"Choice","Choices":[{"Variable":"$.a","StringEquals":"$.b","Next":"C"}],"Default":"D"},"C":{"Type":"Pass","Result":"$.r","Next":"D"},"D":{"Type":"Fail","Cause":"$.c"}}}`
-	const errors = "ERROR MISSING_TRANSITION_TARGET /States/A/Next ERROR SCHEMA_VALIDATION_FAILED /States/A/x ERROR MISSING_TRANSITION_TARGET /States/C ERROR SCHEMA_VALIDATION_FAILED /States/C/Type"
+	const errors = "ERROR MISSING_TRANSITION_TARGET /States/A/Next ERROR SCHEMA_VALIDATION_FAILED /States/A ERROR MISSING_TRANSITION_TARGET /States/C ERROR SCHEMA_VALIDATION_FAILED /States/C/Type"
 	max := func(n int64) *int64 { return &n }
 	test(t, func(t *testing.T, s *server) {
 		for _, c := range []struct {
