@@ -5,7 +5,7 @@
 //
 // Visit evaluates one visit of a state step by step: InputPath, Parameters, ResultSelector, ResultPath, OutputPath, or
 // Arguments and Output; Assign, the rules of a Choice, the end of a Wait, what a Map asks for. What goes wrong with data is
-// a Failure: a value for the history, with AWS's text, never a Go error.
+// a Failure: a value for the history, with AWS's text, never a Go error. Visit.See hears of each value on the way.
 //
 // The package is pure: no I/O, clock, goroutine or randomness of its own; time and random numbers are arguments. It runs
 // nothing and knows no history: package execution decides what happens next.

@@ -11,5 +11,6 @@
 // A version is a copy of its machine's row, and an alias a row that leads to versions; both change only together with the
 // machine's row, so that no version goes while an alias comes to lead to it.
 //
-// Not here yet: Map Runs. Their operations are not registered, and parameters that ask for them are refused by name.
+// TestState (test_state.go) visits one state with the core that executions use, and shows what Visit.See hears; what AWS
+// refuses before stands in test_state_check.go.
 package states

@@ -65,7 +65,7 @@ func (s *Service) checkTestCase(m *target) error {
 			return fmt.Errorf("the state %q is no Task and calls nothing", name)
 		default:
 			if r, err := execution.ParseResource(task.Resource); err == nil && r.Kind == execution.Activity {
-				return fmt.Errorf("the state %q waits for a worker of an activity, which cannot be mocked", name)
+				return fmt.Errorf("the state %q waits for a worker of an activity, which a mock configuration cannot mock: leave it out of the test case and let a worker answer, or test the state alone with TestState", name)
 			}
 		}
 		return nil
