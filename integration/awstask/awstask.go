@@ -160,7 +160,15 @@ func (t *Tasks) Poll(ctx context.Context, j integration.Job) (integration.Result
 	if err != nil || a.poll == nil {
 		return integration.Result{Running: true}, err
 	}
-	return a.poll(t.of(ctx, a, j), h)
+	c := t.of(ctx, a, j)
+	r, err := a.poll(c, h)
+	switch awscall.Code(err) {
+	case "InvalidArn", "ValidationException", "AccessDenied", "AccessDeniedException": // asking again changes nothing
+		if f, ok := apiFailure(err, c.service, uuidOf(j.Execution), nil); ok {
+			return failed(f), nil
+		}
+	}
+	return r, err
 }
 
 // Cancel implements integration.Integration.
