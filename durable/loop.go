@@ -40,9 +40,11 @@ type Config struct {
 	// nothing pending is evicted, the closed ones first.
 	CacheEntities int
 	CacheBytes    int
-	Budget        int           // Env.Budget; 0 means 1000
-	Seed          func() uint64 // draws Env.Seed; nil means at random
-	Epoch         uint64        // of the records
+	// CacheClosed bounds the closed ones among them, which are seldom asked for again; 0 means 4096.
+	CacheClosed int
+	Budget      int           // Env.Budget; 0 means 1000
+	Seed        func() uint64 // draws Env.Seed; nil means at random
+	Epoch       uint64        // of the records
 }
 
 // Loop runs the entities of every registered kind. New, then Register for each kind, then Start; Stop at the end.
@@ -81,6 +83,9 @@ func New(cfg Config) *Loop {
 	}
 	if cfg.CacheBytes <= 0 {
 		cfg.CacheBytes = 256 << 20
+	}
+	if cfg.CacheClosed <= 0 {
+		cfg.CacheClosed = 1 << 12
 	}
 	if cfg.Budget <= 0 {
 		cfg.Budget = 1000

@@ -234,21 +234,21 @@ func (p *partition) abandon(e *entity, err error) {
 	}
 }
 
+// evict drops states from memory: of closed entities those beyond their share, and of all what is too much.
 func (p *partition) evict() {
-	n := len(p.loop.parts)
+	c, n := &p.loop.cfg, len(p.loop.parts)
 	tries := 64 // there may be many that cannot go
 	for _, l := range []*list.List{&p.shut, &p.open} {
-		for elem := l.Back(); elem != nil; {
-			if len(p.entities) <= p.loop.cfg.CacheEntities/n && p.size <= p.loop.cfg.CacheBytes/n {
-				return
-			}
-			if tries--; tries < 0 {
-				return
+		for elem := l.Back(); elem != nil && tries > 0; {
+			if len(p.entities) <= c.CacheEntities/n && p.size <= c.CacheBytes/n && (l == &p.open || l.Len() <= c.CacheClosed/n) {
+				break
 			}
 			e := elem.Value.(*entity)
 			elem = elem.Prev()
 			if e.idle() {
 				p.forget(e)
+			} else {
+				tries--
 			}
 		}
 	}

@@ -60,7 +60,8 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	registry := &metrics.Registry{}
 	p.counted = states.NewMetrics(registry)
 	p.loop = durable.New(durable.Config{Store: s.store, Clock: s.clock, Log: s.log, Fatal: s.fail})
-	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail, CacheEntities: 1 << 13})
+	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail,
+		CacheEntities: 1 << 13, CacheClosed: 1 << 13}) // its store forgets the closed ones
 
 	cfg := gateway.Config{Store: s.store, Clock: s.clock, Log: s.log, Health: s.health}
 	limits, err := execution.ParseLimits(s.settings.Limits)

@@ -16,7 +16,7 @@ const (
 	groupBytes   = 8 << 20
 	// graveRecords is how many records of forgotten entities one transaction removes: others do not wait long for it.
 	graveRecords = 256
-	// knownEntities bounds how many entities the committer remembers by name.
+	// knownEntities bounds how many open entities the committer remembers by name; few closed ones are heard of again.
 	knownEntities = 1 << 16
 )
 
@@ -119,6 +119,7 @@ type known struct {
 type committer struct {
 	conn     *sql.Conn
 	version  int64
+	lastRow  int64 // no row has a greater number
 	entities map[store.ID]known
 	stmts    []*sql.Stmt
 
@@ -137,6 +138,10 @@ func newCommitter(ctx context.Context, db *sql.DB, generation int64) (*committer
 	}
 	const key = "service = ? AND kind = ? AND account = ? AND region = ? AND id = ?"
 	c := &committer{conn: conn, version: generation << 32, entities: map[store.ID]known{}, graves: true}
+	if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(row), 0) FROM rows").Scan(&c.lastRow); err != nil {
+		c.close()
+		return nil, fmt.Errorf("find the last row: %w", err)
+	}
 	for _, s := range []struct {
 		to   **sql.Stmt
 		text string
@@ -331,8 +336,10 @@ func (c *committer) write(b store.Batch, e, gone known) error {
 		if b.Snapshot != nil {
 			exec(c.putSnapshot, e.id, int64(r.Number), b.Snapshot)
 		}
-		if failure == nil {
-			c.entities[r.Entity] = known{e.id, int64(r.Number), int64(r.Epoch), b.Closed}
+		if b.Closed || failure != nil {
+			delete(c.entities, r.Entity)
+		} else {
+			c.entities[r.Entity] = known{e.id, int64(r.Number), int64(r.Epoch), false}
 		}
 	}
 	if gone.id != 0 {
@@ -393,7 +400,9 @@ func (c *committer) row(ch store.RowChange) error {
 	if err := c.putRow.QueryRow(k.Service, k.Kind, k.Account, k.Region, k.ID, c.version, ch.Value).Scan(&row); err != nil {
 		return err
 	}
-	if _, err := c.clearIndex.Exec(row); err != nil {
+	if row > c.lastRow { // a new one
+		c.lastRow = row
+	} else if _, err := c.clearIndex.Exec(row); err != nil {
 		return err
 	}
 	for _, e := range ch.Index {

@@ -42,6 +42,7 @@ var ErrClosed = errors.New("store is closed")
 type Store struct {
 	write *sql.DB // one connection, the committer's
 	read  *sql.DB
+	stmts sync.Map // of the texts that are read with, each prepared once
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -58,9 +59,9 @@ var _ store.Store = (*Store)(nil)
 func Open(ctx context.Context, path string) (*Store, error) {
 	dsn := func(more string) string {
 		return "file:" + (&url.URL{Path: path}).EscapedPath() +
-			"?_pragma=busy_timeout(10000)&_pragma=cache_size(-32768)&_pragma=temp_store(memory)&_time_format=sqlite" + more
+			"?_pragma=busy_timeout(10000)&_pragma=temp_store(memory)&_time_format=sqlite" + more
 	}
-	write, err := sql.Open("sqlite", dsn("&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&_txlock=immediate"))
+	write, err := sql.Open("sqlite", dsn("&_pragma=cache_size(-32768)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&_txlock=immediate"))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -69,7 +70,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	s.wake.L = &s.mu
 	generation, err := prepare(ctx, write)
 	if err == nil {
-		s.read, err = sql.Open("sqlite", dsn("&_pragma=query_only(1)"))
+		s.read, err = sql.Open("sqlite", dsn("&_pragma=cache_size(-8192)&_pragma=query_only(1)"))
 	}
 	if err != nil {
 		write.Close()
@@ -163,14 +164,38 @@ func failed(what string, err error) error {
 	return nil
 }
 
+// statement is the prepared form of a text that stays the same: preparing costs more than most reads.
+func (s *Store) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	if have, ok := s.stmts.Load(text); ok {
+		return have.(*sql.Stmt), nil
+	}
+	made, err := s.read.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	have, twice := s.stmts.LoadOrStore(text, made)
+	if twice {
+		made.Close()
+	}
+	return have.(*sql.Stmt), nil
+}
+
+// one reads one row of a text that stays the same.
+func (s *Store) one(ctx context.Context, what, text string, args []any, to ...any) error {
+	stmt, err := s.statement(ctx, text)
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, args...).Scan(to...)
+	}
+	return failed(what, err)
+}
+
 // Get reads one row.
 func (s *Store) Get(ctx context.Context, k store.Key) (store.Row, error) {
 	r := store.Row{Key: k}
-	err := s.read.QueryRowContext(ctx, `SELECT value, version FROM rows
-		WHERE service = ? AND kind = ? AND account = ? AND region = ? AND id = ?`,
-		k.Service, k.Kind, k.Account, k.Region, k.ID).Scan(&r.Value, &r.Version)
+	err := s.one(ctx, "read row", `SELECT value, version FROM rows WHERE service = ? AND kind = ? AND account = ? AND region = ? AND id = ?`,
+		[]any{k.Service, k.Kind, k.Account, k.Region, k.ID}, &r.Value, &r.Version)
 	if err != nil {
-		return store.Row{}, failed("read row", err)
+		return store.Row{}, err
 	}
 	return r, nil
 }
@@ -307,8 +332,12 @@ func sequence[T any](ctx context.Context, page func(last *T) ([]T, error)) iter.
 const pageSize = 512
 
 // query reads one page.
-func query[T any](ctx context.Context, db *sql.DB, what string, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
-	rows, err := db.QueryContext(ctx, text, args...)
+func query[T any](ctx context.Context, s *Store, what string, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
+	stmt, err := s.statement(ctx, text)
+	if err != nil {
+		return nil, failed(what, err)
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, failed(what, err)
 	}
@@ -330,7 +359,7 @@ func (s *Store) Journal(ctx context.Context, entity store.ID, after uint64) iter
 		if last != nil {
 			after = last.Number
 		}
-		return query(ctx, s.read, "read journal", func(rows *sql.Rows) (store.Record, error) {
+		return query(ctx, s, "read journal", func(rows *sql.Rows) (store.Record, error) {
 			r := store.Record{Entity: entity}
 			var at, nanos int64
 			err := rows.Scan(&r.Number, &r.Epoch, &at, &nanos, &r.Input, &r.Version, &r.Body)
@@ -344,10 +373,10 @@ func (s *Store) Journal(ctx context.Context, entity store.ID, after uint64) iter
 
 // Snapshot returns the entity's newest snapshot.
 func (s *Store) Snapshot(ctx context.Context, entity store.ID) (state []byte, number uint64, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT s.state, s.number FROM snapshots s
-		WHERE s.entity = (SELECT id FROM entities WHERE name = ?)`, string(entity)).Scan(&state, &number)
+	err = s.one(ctx, "read snapshot", `SELECT s.state, s.number FROM snapshots s WHERE s.entity = (SELECT id FROM entities WHERE name = ?)`,
+		[]any{string(entity)}, &state, &number)
 	if err != nil {
-		return nil, 0, failed("read snapshot", err)
+		return nil, 0, err
 	}
 	return state, number, nil
 }
@@ -359,7 +388,7 @@ func (s *Store) OpenEntities(ctx context.Context, kind string) iter.Seq2[store.I
 		if last != nil {
 			after = string(*last)
 		}
-		return query(ctx, s.read, "list entities", func(rows *sql.Rows) (id store.ID, err error) {
+		return query(ctx, s, "list entities", func(rows *sql.Rows) (id store.ID, err error) {
 			err = rows.Scan(&id)
 			return id, err
 		}, "SELECT name FROM entities WHERE closed = 0 AND kind = ? AND name > ? ORDER BY name LIMIT ?", kind, after, pageSize)
@@ -373,7 +402,7 @@ func (s *Store) Timers(ctx context.Context) iter.Seq2[store.Timer, error] {
 		if last != nil {
 			at = *last
 		}
-		return query(ctx, s.read, "list timers", func(rows *sql.Rows) (t store.Timer, err error) {
+		return query(ctx, s, "list timers", func(rows *sql.Rows) (t store.Timer, err error) {
 			var due, nanos int64
 			err = rows.Scan(&t.Entity, &t.Name, &due, &nanos)
 			t.Due = join(due, nanos)
@@ -390,7 +419,7 @@ func (s *Store) Outbox(ctx context.Context) iter.Seq2[store.Message, error] {
 		if last == nil {
 			position = -1
 		}
-		return query(ctx, s.read, "list outbox", func(rows *sql.Rows) (m store.Message, err error) {
+		return query(ctx, s, "list outbox", func(rows *sql.Rows) (m store.Message, err error) {
 			err = rows.Scan(&position, &m.Key, &m.Entity, &m.Record, &m.Body)
 			return m, err
 		}, "SELECT position, key, entity, record, body FROM outbox WHERE position > ? ORDER BY position LIMIT ?", position, pageSize)
@@ -402,9 +431,9 @@ func (s *Store) Receipt(ctx context.Context, key string) (store.Receipt, error) 
 	r := store.Receipt{Key: key}
 	var expires sql.NullInt64
 	var nanos int64
-	err := s.read.QueryRowContext(ctx, "SELECT answer, expires, expires_nanos FROM receipts WHERE key = ?", key).Scan(&r.Answer, &expires, &nanos)
+	err := s.one(ctx, "read receipt", "SELECT answer, expires, expires_nanos FROM receipts WHERE key = ?", []any{key}, &r.Answer, &expires, &nanos)
 	if err != nil {
-		return store.Receipt{}, failed("read receipt", err)
+		return store.Receipt{}, err
 	}
 	if expires.Valid {
 		r.Expires = join(expires.Int64, nanos)
