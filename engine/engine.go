@@ -282,6 +282,14 @@ func (e *Engine) Definition(ctx context.Context, digest string) ([]byte, error) 
 	return r.Value, err
 }
 
+// DefinitionSize is how many bytes the text of a definition has that executions run.
+func (e *Engine) DefinitionSize(digest string) int {
+	if m := e.machine(digest); m != nil {
+		return len(m.Text)
+	}
+	return 0
+}
+
 // Facts yields all that has happened in an execution, in order.
 func (e *Engine) Facts(ctx context.Context, arn string) iter.Seq2[execution.Fact, error] {
 	return func(yield func(execution.Fact, error) bool) {

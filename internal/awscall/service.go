@@ -17,6 +17,8 @@ import (
 type Service struct {
 	name string
 	ops  map[string]operation
+	// Called, if it is not nil, is told of each operation that is about to run. Set it before the service serves.
+	Called func(operation string)
 }
 
 type operation struct {
@@ -75,6 +77,9 @@ func (s *Service) Invoke(ctx context.Context, op string, doc map[string]any) (ma
 	o, ok := s.ops[op]
 	if !ok {
 		return nil, awsapi.Errorf(400, "UnknownOperationException", "The operation %s of %s is not implemented by Mayfly.", op, s.name)
+	}
+	if s.Called != nil {
+		s.Called(op)
 	}
 	return o.invoke(ctx, doc)
 }

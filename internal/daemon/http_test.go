@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/mayfly-run/mayfly/internal/metrics/metricstest"
 )
 
 // TestHTTPTask calls an API with a connection, from EventBridge's CreateConnection to what a failure leaves behind.
@@ -85,10 +87,18 @@ func TestHTTPTask(t *testing.T) {
 	}
 	text, _ := io.ReadAll(res.Body)
 	res.Body.Close()
-	for _, line := range []string{`executions_succeeded_total{state_machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:good"} 1`,
-		`service_integration_failed_total{service_integration_resource_arn="arn:aws:states:::http:invoke"} 1`} {
-		if !strings.Contains(string(text), "\nmayfly_states_"+line+"\n") {
-			t.Errorf("no %s in\n%s", line, text)
+	families, err := metricstest.Parse(string(text))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	for series, want := range map[string]float64{`executions_succeeded_total{state_machine_arn="arn:aws:states:us-east-1:000000000000:stateMachine:good",version="",alias=""}`: 1,
+		`service_integration_failed_total{service_integration_resource_arn="arn:aws:states:::http:invoke"}`: 1,
+		`state_machines{account="000000000000",region="us-east-1"}`:                                         2,
+		`open_executions{account="000000000000",region="us-east-1"}`:                                        0,
+		`api_requests_total{api_name="StartExecution"}`:                                                     2} {
+		name, _, _ := strings.Cut("mayfly_states_"+series, "{")
+		if f := families[name]; f == nil || f.Series["mayfly_states_"+series] != want {
+			t.Errorf("no %s %g in\n%s", series, want, text)
 		}
 	}
 	for _, reveal := range []bool{false, true} {

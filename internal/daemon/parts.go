@@ -58,7 +58,7 @@ type parts struct {
 func (s *Server) build(ctx context.Context) (*parts, error) {
 	p := &parts{wake: &wake.Bus{}}
 	registry := &metrics.Registry{}
-	p.counted = states.NewMetrics(registry)
+	p.counted = states.NewMetrics(registry, func(digest string) int { return p.engine.DefinitionSize(digest) })
 	p.loop = durable.New(durable.Config{Store: s.store, Clock: s.clock, Log: s.log, Fatal: s.fail})
 	p.express = durable.New(durable.Config{Store: memory.NewForgetting(), Clock: s.clock, Log: s.log, Fatal: s.fail,
 		CacheEntities: 1 << 13, CacheClosed: 1 << 13}) // its store forgets the closed ones
@@ -145,11 +145,13 @@ func (s *Server) build(ctx context.Context) (*parts, error) {
 	p.machines = states.New(states.Config{Store: s.store, Engine: p.engine, Clock: s.clock, Log: s.log, Calls: p.gateway, Resource: awstask.Judge,
 		Lacks: func(arn string) string { return awstask.Lacks(arn, p.gateway.Implements) }, CheckMock: awstask.CheckMock, Mocks: mocks.Check})
 
+	machines := p.machines.API()
+	p.machines.Measure(registry, machines)
 	p.gateway.Register(
 		objects.API(),
 		topics.API(),
 		p.functions.API(),
-		p.machines.API(),
+		machines,
 		p.machines.Extensions(),
 		clusters.API(),
 		stacks.API(),

@@ -142,11 +142,10 @@ func (s *Service) StartSyncExecution(ctx context.Context, in *api.StartSyncExecu
 	if err != nil {
 		return nil, err
 	}
-	const unit = 100 // milliseconds
-	took := max((d.Stopped.Sub(d.Started).Milliseconds()+unit-1)/unit, 1) * unit
+	_, memory := expressMemory(len(m.Definition), d.Input, d.Output)
 	out := &api.StartSyncExecutionOutput{ExecutionArn: d.ARN, StateMachineArn: &d.MachineARN, Name: &d.Name, StartDate: d.Started, StopDate: d.Stopped,
 		Status: string(d.Status), TraceHeader: optional(d.TraceHeader),
-		BillingDetails: &api.BillingDetails{BilledMemoryUsedInMB: awsapi.Ptr[int64](64), BilledDurationInMilliseconds: &took}}
+		BillingDetails: &api.BillingDetails{BilledMemoryUsedInMB: awsapi.Ptr(memory >> 20), BilledDurationInMilliseconds: awsapi.Ptr(billedDuration(d.Stopped.Sub(d.Started)).Milliseconds())}}
 	out.Input, out.InputDetails = data(d.Input, d.Text, in.IncludedData)
 	text, err := s.outputText(ctx, d)
 	if err != nil {
