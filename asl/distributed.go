@@ -369,7 +369,7 @@ func (v *Visit) Distribute(effective jsonvalue.Value) (d Distribution, f *Failur
 		}{{b.MaxItems, &d.Batch.MaxItems, 1 << 53}, {b.MaxBytes, &d.Batch.MaxBytes, maxBatchBytes}} {
 			n, f := v.amount(x.amount, effective, true)
 			if f == nil && (x.amount.Path != nil || x.amount.Template != nil) && (n < 1 || n > x.high) {
-				f = v.wrong(x.amount.field, "%s must be between 1 and %v.", x.amount.field, x.high)
+				f = v.wrong(x.amount.field, "%s must be between 1 and %.0f.", x.amount.field, x.high)
 			}
 			if f != nil {
 				return d, f

@@ -90,8 +90,8 @@ func closeWith(s *Snapshot, e *history.Event) {
 		switch e.Type {
 		case history.ExecutionAborted:
 			s.Status = Aborted
-		case history.ExecutionTimedOut:
-			s.Status = TimedOut
+		case history.ExecutionTimedOut: // AWS: only the event says States.Timeout
+			s.Status, s.Failure = TimedOut, &asl.Failure{}
 		default:
 			s.Status = Failed
 		}

@@ -79,7 +79,7 @@ func (t *turn) end() time.Time {
 // expire ends an execution that has been open for too long, whatever comes.
 func (t *turn) expire(in Input) {
 	if end := t.end(); !end.IsZero() && !t.env.Now.Before(end) && in.Stop == nil && in.Broken == nil {
-		t.closeAs(history.ExecutionTimedOut, Root, asl.Failure{})
+		t.closeAs(history.ExecutionTimedOut, Root, asl.Failure{Error: asl.ErrTimeout})
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func (t *turn) timers() {
 	now := t.env.Now
 	if d := t.s.Deadline; !d.IsZero() && !d.After(now) {
-		t.closeAs(history.ExecutionTimedOut, Root, asl.Failure{})
+		t.closeAs(history.ExecutionTimedOut, Root, asl.Failure{Error: asl.ErrTimeout})
 		return
 	}
 	type due struct {
