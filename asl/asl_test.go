@@ -358,6 +358,7 @@ func TestSee(t *testing.T) {
 		"fail":                {`{"Type":"Fail"}`, `afterInputPath={"a":{"b":1},"l":[3,4]}`, ""},
 		"parallel":            {`{"Type":"Parallel","Branches":[{"StartAt":"X","States":{"X":{"Type":"Succeed"}}}],"InputPath":"$.a","End":true}`, `afterInputPath={"b":1} afterParameters={"b":1} result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ""},
 		"map":                 {`{"Type":"Map","ItemProcessor":{"StartAt":"X","States":{"X":{"Type":"Succeed"}}},"ItemsPath":"$.l","ItemSelector":{"v.$":"$$.Map.Item.Value"},"End":true}`, `afterInputPath={"a":{"b":1},"l":[3,4]} afterItemsPath=[3,4] afterItemSelector={"v":3} afterItemSelector={"v":4} result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ""},
+		"map of its input":    {`{"Type":"Map","ItemProcessor":{"StartAt":"X","States":{"X":{"Type":"Succeed"}}},"InputPath":"$.l","End":true}`, `afterInputPath=[3,4] afterItemsPath=[3,4] result={"r":9} afterResultSelector={"r":9} afterResultPath={"r":9}`, ""},
 		"map without items":   {`{"Type":"Map","ItemProcessor":{"StartAt":"X","States":{"X":{"Type":"Succeed"}}},"ItemsPath":"$.a","End":true}`, `afterInputPath={"a":{"b":1},"l":[3,4]}`, ErrRuntime},
 	} {
 		m, d := Parse([]byte(c.state), ParseOptions{State: "S"})

@@ -316,7 +316,7 @@ func (v *Visit) DistributedItems(effective jsonvalue.Value) (items jsonvalue.Val
 		if _, f = v.Items(effective); f != nil {
 			return items, 0, f
 		}
-	} else if m.ItemsPath != nil {
+	} else if !v.jsonata() {
 		v.see(AfterItemsPath, items)
 	}
 	return items, items.Len(), nil

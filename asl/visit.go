@@ -41,8 +41,8 @@ type Step string
 const (
 	AfterInputPath      Step = "afterInputPath"
 	AfterParameters     Step = "afterParameters"
-	AfterArguments      Step = "afterArguments" // JSONata's AfterParameters
-	AfterItemsPath      Step = "afterItemsPath"
+	AfterArguments      Step = "afterArguments"    // JSONata's AfterParameters
+	AfterItemsPath      Step = "afterItemsPath"    // also where ItemsPath is not given, as with AfterInputPath
 	AfterItemSelector   Step = "afterItemSelector" // once for each item
 	StepResult          Step = "result"
 	AfterResultSelector Step = "afterResultSelector"
@@ -261,7 +261,7 @@ func (v *Visit) Items(effective jsonvalue.Value) ([]jsonvalue.Value, *Failure) {
 	if items.Kind() != jsonvalue.KindArray {
 		return nil, v.runtime("Reference path \"%s\" must point to array.", path)
 	}
-	if m.ItemsPath != nil {
+	if !v.jsonata() {
 		v.see(AfterItemsPath, items)
 	}
 	list := make([]jsonvalue.Value, 0, items.Len())
