@@ -40,7 +40,7 @@ func (a *app) server(c *cobra.Command) (awscall.Caller, error) {
 	case errors.As(err, &foreign):
 		return nil, foreign
 	case err != nil:
-		return nil, fmt.Errorf("no server answers at %s; start one with: mayfly serve", settings.Listen)
+		return nil, fmt.Errorf("no server answers at %s; start one with: mayfly serve, or name its address with --listen", settings.Listen)
 	}
 	return remote(h.Endpoint, settings), nil
 }

@@ -28,12 +28,16 @@ type problem struct {
 }
 
 func (a *app) validate() *cobra.Command {
-	return &cobra.Command{
+	var kind string
+	c := &cobra.Command{
 		Use: "validate FILE...", Short: "Check state machine definitions and CloudFormation templates", Args: cobra.MinimumNArgs(1),
 		Long: "Validate needs no server. It tells by its content whether a file is a definition in the Amazon States Language (JSON)\n" +
 			"or a CloudFormation template (YAML or JSON); - is the standard input. A Resource that CloudFormation fills in, \"${Name}\",\n" +
 			"is not looked at. The exit code is 1 when there are errors.",
 		RunE: func(_ *cobra.Command, files []string) error {
+			if kind != "STANDARD" && kind != "EXPRESS" {
+				return fmt.Errorf("--type is STANDARD or EXPRESS, not %q", kind)
+			}
 			var all []problem
 			for _, name := range files {
 				text, err := readInput(name)
@@ -41,7 +45,7 @@ func (a *app) validate() *cobra.Command {
 					all = append(all, problem{File: name, Severity: "ERROR", Message: err.Error()})
 					continue
 				}
-				all = append(all, check(name, text)...)
+				all = append(all, check(name, text, kind == "EXPRESS")...)
 			}
 			wrong := false
 			for _, p := range all {
@@ -72,6 +76,8 @@ func (a *app) validate() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVar(&kind, "type", "STANDARD", "of the state machines: STANDARD or EXPRESS")
+	return c
 }
 
 // maxInput bounds what is read from a file.
@@ -94,9 +100,9 @@ func readInput(name string) ([]byte, error) {
 }
 
 // check finds out what a file is and what is wrong with it.
-func check(name string, text []byte) (out []problem) {
+func check(name string, text []byte, express bool) (out []problem) {
 	if !isTemplate(text) {
-		_, found := asl.Parse(text, asl.ParseOptions{Resource: awstask.Judge, Substitutions: true})
+		_, found := asl.Parse(text, asl.ParseOptions{Express: express, Resource: awstask.Judge, Substitutions: true})
 		for _, d := range found {
 			out = append(out, problem{File: name, Line: d.Pos.Line, Column: d.Pos.Column, Severity: string(d.Severity), Code: d.Code, Location: d.Pointer, Message: d.Message})
 		}
