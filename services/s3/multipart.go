@@ -52,14 +52,8 @@ func noSuchUpload(id string) error {
 
 // CreateMultipartUpload begins an object that comes in parts.
 func (s *Service) CreateMultipartUpload(ctx context.Context, in *s3api.CreateMultipartUploadInput) (*s3api.CreateMultipartUploadOutput, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
+	b, err := s.checkWrite(ctx, in, in.Bucket, in.Key, in.ExpectedBucketOwner)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkKey(in.Key); err != nil {
-		return nil, err
-	}
-	if err := checkInput(in); err != nil {
 		return nil, err
 	}
 	attr, err := attributesOf(in, in.Tagging, b)

@@ -144,16 +144,22 @@ func attributesOf(in any, tagging *string, b bucket) (attributes, error) {
 	return a, nil
 }
 
+// checkWrite is what every making of an object begins with.
+func (s *Service) checkWrite(ctx context.Context, in any, bucketName, key string, owner *string) (bucket, error) {
+	b, _, err := s.bucket(ctx, bucketName, owner)
+	if err == nil {
+		err = checkKey(key)
+	}
+	if err == nil {
+		err = checkInput(in)
+	}
+	return b, err
+}
+
 // PutObject keeps the body under the key.
 func (s *Service) PutObject(ctx context.Context, in *s3api.PutObjectInput) (*s3api.PutObjectOutput, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
+	b, err := s.checkWrite(ctx, in, in.Bucket, in.Key, in.ExpectedBucketOwner)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkKey(in.Key); err != nil {
-		return nil, err
-	}
-	if err := checkInput(in); err != nil {
 		return nil, err
 	}
 	attr, err := attributesOf(in, in.Tagging, b)
@@ -470,14 +476,8 @@ func (s *Service) source(ctx context.Context, in any) (*object, map[string][]byt
 
 // CopyObject makes another object of the same bytes, without copying them: files get a second name.
 func (s *Service) CopyObject(ctx context.Context, in *s3api.CopyObjectInput) (*s3api.CopyObjectOutput, error) {
-	b, _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
+	b, err := s.checkWrite(ctx, in, in.Bucket, in.Key, in.ExpectedBucketOwner)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkKey(in.Key); err != nil {
-		return nil, err
-	}
-	if err := checkInput(in); err != nil {
 		return nil, err
 	}
 	from, inline, body, err := s.source(ctx, in)
