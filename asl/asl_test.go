@@ -33,7 +33,7 @@ func TestDiagnostics(t *testing.T) {
 	_, got := Parse([]byte(`{
  "StartAt": "A",
  "States": {
-  "A": {"Type": "Task", "Next": "Nowhere", "Retry": [{"ErrorEquals": [], "BackoffRate": 0.5}], "Colour": 1},
+  "A": {"Type": "Task", "Next": "Nowhere", "Retry": [7, {"ErrorEquals": [], "BackoffRate": 0.5}], "Colour": 1},
   "B": {"Type": "Wait", "Timestamp": "tomorrow", "Seconds": 1, "End": true},
   "C": {"Type": "Pass", "Parameters": {"x.$": "nope"}, "ResultPath": "$.a[*]", "End": true}
  }
@@ -45,9 +45,10 @@ func TestDiagnostics(t *testing.T) {
 	want := []string{
 		`4:8 SCHEMA_VALIDATION_FAILED: These fields are required: [Resource] at /States/A`,
 		`4:33 MISSING_TRANSITION_TARGET: Missing 'Next' target: Nowhere at /States/A/Next`,
-		`4:70 SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Retry[0]/ErrorEquals`,
-		`4:89 SCHEMA_VALIDATION_FAILED: Minimum value is 1.0 at /States/A/Retry[0]/BackoffRate`,
-		`4:96 SCHEMA_VALIDATION_FAILED: Field 'Colour' is not supported at /States/A`,
+		`4:54 SCHEMA_VALIDATION_FAILED: Expected value of type [OBJECT] at /States/A/Retry[0]`,
+		`4:73 SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Retry[1]/ErrorEquals`,
+		`4:92 SCHEMA_VALIDATION_FAILED: Minimum value is 1.0 at /States/A/Retry[1]/BackoffRate`,
+		`4:99 SCHEMA_VALIDATION_FAILED: Field 'Colour' is not supported at /States/A`,
 		`5:3 MISSING_TRANSITION_TARGET: State "B" is not reachable. at /States/B`,
 		`5:8 SCHEMA_VALIDATION_FAILED: Only one of these fields may be set: [Seconds, Timestamp, SecondsPath, TimestampPath] at /States/B`,
 		`5:38 SCHEMA_VALIDATION_FAILED: String does not match RFC3339 timestamp at /States/B/Timestamp`,

@@ -3,6 +3,7 @@ package asl
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"sort"
@@ -225,6 +226,22 @@ func (o object) kind(name string, k jsonvalue.Kind) jsonvalue.Value {
 }
 
 func (o object) str(name string) string { return o.kind(name, jsonvalue.KindString).Str() }
+
+// objects are the objects of an array, with their places in it; what else is there is reported.
+func (o object) objects(name string) iter.Seq2[int, object] {
+	return func(yield func(int, object) bool) {
+		i := -1
+		for v := range o.v.Member(name).Elements() {
+			i++
+			e := object{o.p, v, fmt.Sprintf("%s[%d]", o.at(name), i)}
+			if v.Kind() != jsonvalue.KindObject {
+				o.p.schema(v, e.pointer, "Expected value of type [OBJECT]")
+			} else if !yield(i, e) {
+				return
+			}
+		}
+	}
+}
 
 func (o object) integer(name string, otherwise, low, high int64) int64 {
 	v := o.v.Member(name)
@@ -647,14 +664,7 @@ func (p *parser) stateOf(name string, o object) State {
 		if !branches.IsZero() && branches.Len() == 0 {
 			p.schema(branches, o.at("Branches"), "Value cannot be empty")
 		}
-		i := 0
-		for v := range branches.Elements() {
-			b := object{p, v, fmt.Sprintf("%s[%d]", o.at("Branches"), i)}
-			i++
-			if v.Kind() != jsonvalue.KindObject {
-				p.schema(v, b.pointer, "Expected value of type [OBJECT]")
-				continue
-			}
+		for _, b := range o.objects("Branches") {
 			b.required("States", "StartAt")
 			b.closed([]string{"StartAt", "States", "Comment"})
 			s.Branches = append(s.Branches, &Block{})
@@ -967,13 +977,8 @@ func (p *parser) work(o object) Work {
 	} else {
 		w = Work{Parameters: o.template("Parameters"), ResultSelector: o.template("ResultSelector"), ResultPath: o.resultPath()}
 	}
-	retry := o.kind("Retry", jsonvalue.KindArray)
-	for v := range retry.Elements() {
-		r := object{p, v, fmt.Sprintf("%s[%d]", o.at("Retry"), len(w.Retry))}
-		if v.Kind() != jsonvalue.KindObject {
-			p.schema(v, r.pointer, "Expected value of type [OBJECT]")
-			continue
-		}
+	retries := o.kind("Retry", jsonvalue.KindArray).Len()
+	for i, r := range o.objects("Retry") {
 		r.closed([]string{"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"})
 		rate := 2.0
 		if b := r.kind("BackoffRate", jsonvalue.KindNumber); !b.IsZero() {
@@ -981,24 +986,19 @@ func (p *parser) work(o object) Work {
 				p.schema(b, r.at("BackoffRate"), "Minimum value is 1.0")
 			}
 		}
-		x := Retrier{Pos: p.pos(v.Offset()), ErrorEquals: r.errorEquals(len(w.Retry) == retry.Len()-1), BackoffRate: rate, Comment: r.str("Comment"),
+		x := Retrier{Pos: p.pos(r.v.Offset()), ErrorEquals: r.errorEquals(i == retries-1), BackoffRate: rate, Comment: r.str("Comment"),
 			IntervalSeconds: r.integer("IntervalSeconds", 1, 1, maxSeconds), MaxAttempts: r.integer("MaxAttempts", 3, 0, maxSeconds), MaxDelaySeconds: r.integer("MaxDelaySeconds", 0, 1, 31622400)}
 		if x.MaxDelaySeconds > 0 && x.MaxDelaySeconds <= x.IntervalSeconds {
-			p.schema(v.Member("MaxDelaySeconds"), r.at("MaxDelaySeconds"), "MaxDelaySeconds must be greater than IntervalSeconds")
+			p.schema(r.v.Member("MaxDelaySeconds"), r.at("MaxDelaySeconds"), "MaxDelaySeconds must be greater than IntervalSeconds")
 		}
 		x.FullJitter = r.choice("JitterStrategy", "FULL", "NONE") == "FULL"
 		w.Retry = append(w.Retry, x)
 	}
-	catch := o.kind("Catch", jsonvalue.KindArray)
-	for v := range catch.Elements() {
-		k := object{p, v, fmt.Sprintf("%s[%d]", o.at("Catch"), len(w.Catch))}
-		if v.Kind() != jsonvalue.KindObject {
-			p.schema(v, k.pointer, "Expected value of type [OBJECT]")
-			continue
-		}
+	catches := o.kind("Catch", jsonvalue.KindArray).Len()
+	for i, k := range o.objects("Catch") {
 		k.closed([]string{"ErrorEquals", "Next", "Assign", "Comment"}, p.either([]string{"ResultPath"}, outputFields))
 		k.required("Next")
-		x := Catcher{Pos: p.pos(v.Offset()), ErrorEquals: k.errorEquals(len(w.Catch) == catch.Len()-1), Next: k.str("Next"), Assign: k.assign(hasError), Comment: k.str("Comment")}
+		x := Catcher{Pos: p.pos(k.v.Offset()), ErrorEquals: k.errorEquals(i == catches-1), Next: k.str("Next"), Assign: k.assign(hasError), Comment: k.str("Comment")}
 		if p.language == JSONata {
 			x.Output = k.template("Output", hasError)
 		} else {
