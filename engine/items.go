@@ -73,7 +73,7 @@ func (m *mapRuns) stream(ctx context.Context, r *maprun.Run, cursor string) (*it
 	if s != nil {
 		s.reader.Close()
 	}
-	src := mapdata.Source{Items: r.Spec.Items}
+	src := mapdata.Source{Items: r.Spec.Items, MaxItems: m.e.cfg.Limits.MapItems}
 	if d := r.Spec.Reader; d != nil {
 		if d.MaxItems < 0 {
 			return nil, &mapdata.Failure{Failure: asl.Failure{Error: asl.ErrItemReaderFailed, Cause: "field MaxItems must be positive"}}
@@ -85,7 +85,7 @@ func (m *mapRuns) stream(ctx context.Context, r *maprun.Run, cursor string) (*it
 		if err != nil {
 			return nil, err
 		}
-		src = mapdata.Source{Principal: who, Resource: d.Resource, Arguments: d.Arguments, Config: readerConfig(d)}
+		src = mapdata.Source{Principal: who, Resource: d.Resource, Arguments: d.Arguments, Config: readerConfig(d), MaxItems: m.e.cfg.Limits.MapItems, MaxFile: m.e.cfg.Limits.MapFile}
 	}
 	reader, err := mapdata.Open(ctx, m.e.cfg.Calls, src, cursor)
 	if err != nil {

@@ -27,6 +27,8 @@ type Limits struct {
 	MapConcurrency    int64 // children of a map run at once
 	MapRuns           int64 // open at once in an account and Region; more wait
 	MapRedrives       int64 // of one map run
+	MapItems          int64 // of one map run
+	MapFile           int64 // bytes of a file that items are read from, also when it is decompressed
 	Executions        int64 // Standard ones open at once in an account and Region; no children of map runs
 
 	Definition int   // bytes
@@ -44,7 +46,7 @@ const day = 24 * time.Hour
 var DefaultLimits = Limits{
 	Data:   asl.DefaultLimits,
 	Events: 25000, ExpressEvents: 1_000_000, Duration: 365 * day, ExpressDuration: 5 * time.Minute, HTTPDuration: time.Minute, TestDuration: 5 * time.Minute, RedriveWindow: 14 * day,
-	InlineConcurrency: 40, MapConcurrency: 10_000, MapRuns: 1000, MapRedrives: 1000, Executions: 1_000_000,
+	InlineConcurrency: 40, MapConcurrency: 10_000, MapRuns: 1000, MapRedrives: 1000, MapItems: 100_000_000, MapFile: 10 << 30, Executions: 1_000_000,
 	Definition: 1 << 20, Machines: 100_000, Activities: 100_000, Versions: 1000, Aliases: 100, Tags: 50, Pollers: 1000,
 }
 
@@ -84,6 +86,8 @@ var limits = map[string]limit{
 	"map-concurrency":    {1, func(l *Limits) any { return &l.MapConcurrency }, false},
 	"map-runs":           {1, func(l *Limits) any { return &l.MapRuns }, false},
 	"map-redrives":       {1, func(l *Limits) any { return &l.MapRedrives }, false},
+	"map-items":          {1, func(l *Limits) any { return &l.MapItems }, false},
+	"map-file":           {1 << 10, func(l *Limits) any { return &l.MapFile }, false},
 	"executions":         {1, func(l *Limits) any { return &l.Executions }, false},
 	"definition":         {1 << 10, func(l *Limits) any { return &l.Definition }, true},
 	"machines":           {1, func(l *Limits) any { return &l.Machines }, false},

@@ -12,8 +12,8 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 	"testing/synctest"
+	"time"
 
 	"github.com/mayfly-run/mayfly/integration"
 	"github.com/mayfly-run/mayfly/internal/identity"

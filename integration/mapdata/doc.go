@@ -22,6 +22,8 @@ type Source struct {
 	Resource  string          // "arn:aws:states:::s3:getObject", "…:s3:listObjectsV2"; empty: Items
 	Arguments jsonvalue.Value // Parameters or Arguments, evaluated: {"Bucket":…,"Key":…}
 	Config    ReaderConfig
+	MaxItems  int64 // of the map run; a greater MaxItems counts as this. 0: any number
+	MaxFile   int64 // bytes of one file, also when it is decompressed; 0: any number
 }
 
 // ReaderConfig is ItemReader.ReaderConfig, evaluated. An empty string is a field that was not given.

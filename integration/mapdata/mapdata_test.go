@@ -257,6 +257,8 @@ func source(t testing.TB, b []byte) Source {
 		Resource  string
 		Arguments jsonvalue.Value
 		Items     jsonvalue.Value
+		MaxItems  int64
+		MaxFile   int64
 		Config    struct {
 			InputType, Transformation, ManifestType, CSVHeaderLocation, CSVDelimiter, ItemsPointer string
 			CSVHeaders                                                                             []string
@@ -271,7 +273,7 @@ func source(t testing.TB, b []byte) Source {
 	if s.Resource != "" {
 		s.Resource = "arn:aws:states:::s3:" + s.Resource
 	}
-	return Source{Principal: principal, Items: s.Items, Resource: s.Resource, Arguments: s.Arguments, Config: ReaderConfig{
+	return Source{Principal: principal, Items: s.Items, MaxItems: s.MaxItems, MaxFile: s.MaxFile, Resource: s.Resource, Arguments: s.Arguments, Config: ReaderConfig{
 		InputType: s.Config.InputType, Transformation: s.Config.Transformation, ManifestType: s.Config.ManifestType, CSVHeaderLocation: s.Config.CSVHeaderLocation,
 		CSVHeaders: s.Config.CSVHeaders, CSVDelimiter: s.Config.CSVDelimiter, ItemsPointer: s.Config.ItemsPointer, MaxItems: s.Config.MaxItems}}
 }

@@ -31,6 +31,7 @@ type client struct {
 	calls     awscall.Caller
 	principal identity.Principal
 	failed    func(format string, args ...any) *Failure
+	maxFile   int64   // Source.MaxFile
 	text      *string // what each object holds, never compressed; nil: S3 is asked
 }
 
@@ -112,9 +113,6 @@ func optional(s string) *string {
 	return &s
 }
 
-// maxObject is how large a file may be. AWS: input-output-itemreader, "10 GB".
-const maxObject = 10 << 30
-
 // remote reads ranges of one object, all of the same ETag: an object that is overwritten meanwhile is a failure, and never
 // a mixture. It is its caller's to not read concurrently.
 type remote struct {
@@ -175,8 +173,8 @@ func (r *remote) read(ctx context.Context, p []byte, offset int64) (int, error) 
 	} else if offset > 0 {
 		return 0, fmt.Errorf("s3 GetObject %s: the range %s was not applied", r.object, *in.Range)
 	}
-	if size > maxObject {
-		return 0, r.failed("The object %s has %d bytes; the largest that can be read has %d", r.object, size, int64(maxObject))
+	if r.maxFile > 0 && size > r.maxFile {
+		return 0, r.failed("The object %s has %d bytes; the largest that can be read has %d", r.object, size, r.maxFile)
 	}
 	r.etag, r.size = awsapi.Val(out.ETag), size
 	want := min(int64(len(p)), size-offset)

@@ -5,17 +5,14 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"math"
 
 	"github.com/mayfly-run/mayfly/internal/awscall"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
-const (
-	// maxItems is how many items a map run may have. AWS: a greater MaxItems counts as this.
-	maxItems = 100_000_000
-	// maxAnswer bounds the bytes of the items that one Next gives, but for one item.
-	maxAnswer = 4 << 20
-)
+// maxAnswer bounds the bytes of the items that one Next gives, but for one item.
+const maxAnswer = 4 << 20
 
 // cursor is a Reader's place, as text.
 type cursor struct {
@@ -38,14 +35,14 @@ func Open(ctx context.Context, calls awscall.Caller, src Source, from string) (R
 			return nil, readerFailed("The cursor %.200q is not one of this reader", from)
 		}
 	}
-	limit, err := most(src.Config)
+	limit, err := most(src.Config, src.MaxItems)
 	if err != nil {
 		return nil, err
 	}
 	if src.Resource == "" {
 		return openInline(src.Items, at, limit)
 	}
-	c := &client{calls: calls, principal: src.Principal, failed: readerFailed}
+	c := &client{calls: calls, principal: src.Principal, failed: readerFailed, maxFile: src.MaxFile}
 	config := src.Config
 	switch src.Resource {
 	case "arn:aws:states:::s3:listObjectsV2":
@@ -93,7 +90,7 @@ func Open(ctx context.Context, calls awscall.Caller, src Source, from string) (R
 // OpenText reads what the object bucket/key holds from a text: by the rules of its InputType where that is CSV, JSON or
 // JSONL. Of all else (a listing, a manifest, Parquet) the text is a JSON array or object of the items.
 func OpenText(text, bucket, key string, config ReaderConfig) (Reader, error) {
-	limit, err := most(config)
+	limit, err := most(config, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -110,14 +107,17 @@ func OpenText(text, bucket, key string, config ReaderConfig) (Reader, error) {
 }
 
 // most is how many items are read.
-func most(config ReaderConfig) (int64, error) {
-	if config.MaxItems < 0 {
+func most(config ReaderConfig, limit int64) (int64, error) {
+	if limit == 0 {
+		limit = math.MaxInt64
+	}
+	switch {
+	case config.MaxItems < 0:
 		return 0, readerFailed("field MaxItems must be positive") // AWS: recorded
+	case config.MaxItems > 0:
+		return min(config.MaxItems, limit), nil
 	}
-	if config.MaxItems == 0 {
-		return maxItems, nil
-	}
-	return min(config.MaxItems, maxItems), nil
+	return limit, nil
 }
 
 func openListing(c *client, src Source, config ReaderConfig, at cursor, limit int64) (Reader, error) {

@@ -151,8 +151,8 @@ func (s *stream) more(ctx context.Context) error {
 		return err
 	}
 	s.buf, s.eof = s.buf[:have+n], err == io.EOF
-	if s.unpack != nil && s.base+int64(len(s.buf)) > maxObject {
-		return s.from.failed("The object %s has more than %d bytes when decompressed", s.from.object, int64(maxObject))
+	if most := s.from.maxFile; s.unpack != nil && most > 0 && s.base+int64(len(s.buf)) > most {
+		return s.from.failed("The object %s has more than %d bytes when decompressed", s.from.object, most)
 	}
 	s.block = min(2*s.block, maxBlock)
 	if n == 0 {

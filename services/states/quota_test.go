@@ -168,3 +168,15 @@ func TestTestStateLimits(t *testing.T) {
 		}
 	})
 }
+
+// TestMapItems: a map run reads no more items than it may have.
+func TestMapItems(t *testing.T) {
+	withLimits(t, "map-items=2", func(t *testing.T, s *server) {
+		s.create(t, "m", strings.Replace(mapped, `"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","Parameters":{"t.$":"$$.Task.Token"}`, `"Type":"Pass"`, 1), "STANDARD")
+		x := must(s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: prefix + "stateMachine:m", Input: awsapi.Ptr(`[1,2,3]`)}))(t).ExecutionArn
+		synctest.Wait()
+		if d := must(s.DescribeExecution(t.Context(), &api.DescribeExecutionInput{ExecutionArn: x}))(t); awsapi.Val(d.Output) != "[1,2]" {
+			t.Errorf("%s %s", d.Status, awsapi.Val(d.Output))
+		}
+	})
+}
