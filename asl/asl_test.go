@@ -132,6 +132,45 @@ func TestBeyond(t *testing.T) {
 	}
 }
 
+// TestNumbersByPath: a text that is a number counts as one, whatever the field.
+func TestNumbersByPath(t *testing.T) {
+	const begin = "An error occurred while executing the state 'S' (entered at the event id #2). "
+	for _, c := range []struct{ fields, value, want string }{
+		{`"MaxConcurrencyPath":"$.n"`, `"3"`, "3"},
+		{`"MaxConcurrencyPath":"$.n"`, `3`, "3"},
+		{`"MaxConcurrencyPath":"$.n"`, `"three"`, begin + `The MaxConcurrencyPath field refers to value "three" which is not a valid integer: $.n`},
+		{`"MaxConcurrencyPath":"$.n"`, `"1.5"`, begin + `The MaxConcurrencyPath field refers to value "1.5" which is not a valid integer: $.n`},
+		{`"TimeoutSecondsPath":"$.n"`, `"3"`, "3"},
+		{`"TimeoutSecondsPath":"$.n"`, `"-3"`, begin + `The TimeoutSecondsPath parameter does not reference a positive integer: $.n == -3`},
+	} {
+		state := `"Type":"Map","ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Succeed"}}}`
+		if strings.Contains(c.fields, "Timeout") {
+			state = `"Type":"Task","Resource":"arn:aws:states:::lambda:invoke"`
+		}
+		m, d := Parse([]byte(`{`+state+`,"End":true,`+c.fields+`}`), ParseOptions{State: "S"})
+		if m == nil {
+			t.Fatal(d)
+		}
+		v := &Visit{State: m.States["S"], Entered: 2, Input: jsonvalue.MustParse(`{"n":` + c.value + `}`)}
+		var n int64
+		var f *Failure
+		if task, ok := v.State.(*TaskState); ok {
+			var to Timeouts
+			to, f = v.timeouts(task, v.Input)
+			n = int64(to.Timeout / time.Second)
+		} else {
+			n, f = v.MaxConcurrency(v.Input)
+		}
+		got := fmt.Sprint(n)
+		if f != nil {
+			got = f.Cause
+		}
+		if got != c.want {
+			t.Errorf("%s of %s: %s, want %s", c.fields, c.value, got, c.want)
+		}
+	}
+}
+
 func TestTaskData(t *testing.T) {
 	v := taskVisit(t, `"InputPath":"$.a","Parameters":{"p.$":"$.b"},"ResultSelector":{"r.$":"$.Payload.x"},"ResultPath":"$.out","OutputPath":"$.out","Assign":{"all.$":"$.Payload"},"TimeoutSecondsPath":"$.t"`, `{"a":{"b":1,"t":5}}`)
 	effective, f := v.EffectiveInput()

@@ -393,8 +393,7 @@ func (v *Visit) Distribute(effective jsonvalue.Value) (d Distribution, f *Failur
 	return d, nil
 }
 
-// amount evaluates a number. AWS: a text that is a number counts as one (recorded: assign
-// MAP_STATE_REFERENCE_IN_TOLERATED_FAILURE_PATH).
+// amount evaluates a number.
 func (v *Visit) amount(a Amount, effective jsonvalue.Value, whole bool) (float64, *Failure) {
 	var value jsonvalue.Value
 	switch {
@@ -412,14 +411,11 @@ func (v *Visit) amount(a Amount, effective jsonvalue.Value, whole bool) (float64
 	default:
 		return a.Constant, nil
 	}
-	number := value
-	if value.Kind() == jsonvalue.KindString {
-		number, _ = jsonvalue.Number(value.Str())
-	}
-	_, integer := number.Int()
+	n := number(value)
+	_, integer := n.Int()
 	switch {
-	case number.Kind() == jsonvalue.KindNumber && (integer || !whole):
-		return number.Float(), nil
+	case n.Kind() == jsonvalue.KindNumber && (integer || !whole):
+		return n.Float(), nil
 	case whole:
 		return 0, v.runtime("The %sPath field refers to value %s which is not a valid integer: %s", a.field, value, a.Path)
 	}

@@ -219,11 +219,20 @@ func (v *Visit) seconds(field string, constant int64, p *jsonpath.Path, t *Templ
 	if f != nil {
 		return 0, f
 	}
-	n, ok := value.Int()
+	n, ok := number(value).Int()
 	if !ok || n <= 0 || n > maxSeconds {
 		return 0, v.runtime("The %sPath parameter does not reference a positive integer: %s == %s", field, p, plain(value))
 	}
 	return n, nil
+}
+
+// number is what a path that must give a number has found. AWS: a text that is a number counts as one (recorded: assign
+// MAP_STATE_REFERENCE_IN_TOLERATED_FAILURE_PATH).
+func number(v jsonvalue.Value) jsonvalue.Value {
+	if v.Kind() == jsonvalue.KindString {
+		v, _ = jsonvalue.Number(v.Str())
+	}
+	return v
 }
 
 // plain is a value in AWS's sentences: strings stand without quotes.
@@ -286,7 +295,7 @@ func (v *Visit) MaxConcurrency(effective jsonvalue.Value) (int64, *Failure) {
 	if f != nil {
 		return 0, f
 	}
-	n, ok := value.Int()
+	n, ok := number(value).Int()
 	if !ok {
 		return 0, v.runtime("The MaxConcurrencyPath field refers to value %s which is not a valid integer: %s", value, m.MaxConcurrencyPath)
 	}
