@@ -33,6 +33,8 @@ func CheckMock(r execution.Resource, result jsonvalue.Value, strict bool) (why s
 			return "", false
 		}
 		op = operation(m, r.API)
+	} else if r.Service == "bedrock" && r.API == "invokeModel" { // an API of another service than its jobs
+		op = operation(modelled["bedrockruntime"], r.API)
 	} else {
 		a, found := actions[r.Service+":"+r.API]
 		if !found {
@@ -57,6 +59,8 @@ func CheckMock(r execution.Resource, result jsonvalue.Value, strict bool) (why s
 	switch { // these fields are JSON of any kind here, and text or bytes in the API
 	case r.Service == "lambda":
 		k.free = "Payload"
+	case r.Service == "bedrock":
+		k.free = "Body"
 	case r.Service == "states" && r.Pattern == execution.Sync2:
 		k.free = "Output"
 	}

@@ -59,6 +59,9 @@ func TestCheckMock(t *testing.T) {
 		{"arn:aws:states:::athena:startQueryExecution.sync", `{"QueryExecution":{"Statistics":{"DataScannedInBytes":"9"}}}`, "Field 'DataScannedInBytes' must be a number", "Field 'DataScannedInBytes' must be a number"},
 		{"arn:aws:states:::codebuild:startBuild.sync", `{"Builds":[{"BuildNumber":"1"}]}`, "Field 'BuildNumber' must be a number", "Field 'BuildNumber' must be a number"},
 		{"arn:aws:states:::sagemaker:createTrainingJob.sync", `{"TrainingJobName":"n"}`, "Required field 'TrainingJobArn' is missing", ""},
+		{"arn:aws:states:::bedrock:invokeModel", `{"Body":{"completion":"x"},"ContentType":"application/json"}`, "", ""},
+		{"arn:aws:states:::bedrock:invokeModel", `{"Body":{},"ContentType":1}`, "Field 'ContentType' must be a string", "Field 'ContentType' must be a string"},
+		{"arn:aws:states:::bedrock:invokeModel", `{"Body":[]}`, "Required field 'ContentType' is missing", ""},
 		// Structures within structures, lists, maps, unions, bytes.
 		{"arn:aws:states:::dynamodb:getItem", `{"Item":{"id":{"S":1}}}`, "Field 'S' must be a string", "Field 'S' must be a string"},
 		{"arn:aws:states:::dynamodb:getItem", `{"Item":{"l":{"L":[{"M":{"x":{"BOOL":"true"}}}]}}}`, "Field 'BOOL' must be a boolean", "Field 'BOOL' must be a boolean"},
