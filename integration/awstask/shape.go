@@ -195,7 +195,7 @@ type style struct {
 // maxStream bounds what is read of a streaming answer: more than this is too large for a state anyhow.
 const maxStream = 1 << 20
 
-// fromDocument makes a state's result of a call's output: names in PascalCase, in the model's order.
+// fromDocument makes a state's result of a call's output: names in PascalCase, sorted.
 func (st style) fromDocument(shape *awsapi.Shape, doc map[string]any) (jsonvalue.Value, error) {
 	if shape == nil {
 		return jsonvalue.Object(), nil
@@ -250,7 +250,7 @@ func (st style) fromTree(ref *awsapi.Ref, x any) (jsonvalue.Value, error) {
 			return err
 		}
 		if s != nil && s.Type == "structure" {
-			for _, m := range s.Members {
+			for _, m := range byName(s) {
 				if e, ok := x[m.Name]; ok && e != nil {
 					if err := put(pascal(m.Name), m, e); err != nil {
 						return jsonvalue.Value{}, err
@@ -275,6 +275,22 @@ func (st style) fromTree(ref *awsapi.Ref, x any) (jsonvalue.Value, error) {
 		return v, fmt.Errorf("member %s: %w", ref.Name, err)
 	}
 	return v, nil
+}
+
+// byName are the members of a structure in the order in which states see them. AWS: sorted by name, what is streamed last
+// (recorded: services test_s3_get_object, test_s3_put_object, test_put_events_malformed_detail).
+func byName(s *awsapi.Shape) []*awsapi.Ref {
+	members := slices.Clone(s.Members)
+	slices.SortFunc(members, func(a, b *awsapi.Ref) int {
+		if a.IsStream() != b.IsStream() {
+			if a.IsStream() {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(pascal(a.Name), pascal(b.Name))
+	})
+	return members
 }
 
 // bytesValue is what a state sees of bytes: text where they are text.

@@ -75,7 +75,7 @@ func (s *Service) Invoke(ctx context.Context, in *lambdaapi.InvokeInput) (*lambd
 		payload = []byte("{}")
 	}
 	if err := json.Unmarshal(payload, new(json.RawMessage)); err != nil {
-		return nil, awsapi.Errorf(400, "InvalidRequestContentException", "Could not parse request body into json: %s", err)
+		return nil, awsapi.Errorf(400, "InvalidRequestContentException", "Could not parse request body into json: Could not parse payload into json: %s", err)
 	}
 	var client string
 	if in.ClientContext != nil {

@@ -574,7 +574,7 @@ func TestRefused(t *testing.T) {
 	wantCode(t, err, "ResourceNotFoundException", "Function not found: arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST")
 	create(t, s, "f", "python3.12", pythonZip(t, ""))
 	_, err = s.Invoke(caller(t), &lambdaapi.InvokeInput{FunctionName: "f", Payload: []byte("{")})
-	wantCode(t, err, "InvalidRequestContentException", "Could not parse request body into json")
+	wantCode(t, err, "InvalidRequestContentException", "Could not parse request body into json: Could not parse payload into json: ")
 	_, err = s.Invoke(caller(t), &lambdaapi.InvokeInput{FunctionName: "f", Payload: make([]byte, maxEvent+1)})
 	wantCode(t, err, "RequestTooLargeException", "too large")
 	_, err = s.Invoke(caller(t), &lambdaapi.InvokeInput{FunctionName: "f", Qualifier: ptr("7")})

@@ -123,7 +123,7 @@ def as_task(frame):
 def describe(error, request_id):
     """An error as AWS answers it. The frames of this file are not the author's."""
     if isinstance(error, Fault):
-        kind, message, frames = error.kind, error.message, error.stack
+        kind, message, frames = error.kind, error.message, [as_task(f) for f in error.stack]
     else:
         kind, message = type(error).__name__, str(error)
         stack = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__ and not f.filename.startswith("<frozen")]

@@ -261,7 +261,7 @@ func TestPythonFaults(t *testing.T) {
 			`{"errorMessage":"Unable to import module 'other': No module named 'other'","errorType":"Runtime.ImportModuleError","requestId":"req","stackTrace":[]}`},
 		{"handler", "", "app.handler",
 			`{"errorMessage":"Handler 'handler' missing on module 'app'","errorType":"Runtime.HandlerNotFound","requestId":"req","stackTrace":[]}`},
-		{"syntax", "def handler(:", "app.handler", `"errorType":"Runtime.UserCodeSyntaxError"`},
+		{"syntax", "def handler(:", "app.handler", `"stackTrace":["  File \"/var/task/app.py\" Line 1\n    def handler(:"]`},
 		{"name", "", "handler", `"errorType":"Runtime.MalformedHandlerName"`},
 		{"raises", "raise ValueError('at import')", "app.handler", `"errorMessage":"at import","errorType":"ValueError"`},
 		{"exit", "import sys; sys.exit(3)", "app.handler",
