@@ -59,3 +59,25 @@ func TestDataIsBounded(t *testing.T) {
 		t.Errorf("regular expressions of 2,000,000 steps are taken: %v", d)
 	}
 }
+
+// TestLargeDefinitions: reading a definition of up to a megabyte takes time that grows with its length, not with its square.
+func TestLargeDefinitions(t *testing.T) {
+	var states, bindings strings.Builder
+	for i := range 18_000 {
+		fmt.Fprintf(&states, `"S%d":{"Type":"Pass","Next":"S%d"},`, i, i+1)
+		fmt.Fprintf(&bindings, "$a%d:=1;", i)
+	}
+	query := func(expression string) string {
+		return `{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Pass","Output":"{% ` + expression + ` %}","End":true}}}`
+	}
+	for name, definition := range map[string]string{
+		"states":     `{"StartAt":"S0","States":{` + states.String() + `"S18000":{"Type":"Succeed"}}}`,
+		"steps":      query("$x" + strings.Repeat(".a", 400_000)),
+		"scopes":     query("(" + bindings.String() + strings.Repeat("$a0.b;", 30_000) + "1)"),
+		"signatures": query("function($x)<" + strings.Repeat("a<", 300_000) + "n" + strings.Repeat(">", 300_000) + ":n>{1}"),
+	} {
+		if m, d := Parse([]byte(definition), ParseOptions{}); m == nil {
+			t.Errorf("%s: refused: %.300v", name, d)
+		}
+	}
+}

@@ -522,11 +522,15 @@ func (o object) edges() []edge {
 // enough that one of the machine's own states ends, reached or not; where none does, no state is said to be out of reach;
 // branches and iterations may go round for ever.
 func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
+	named := make(map[string]jsonvalue.Value, states.Len())
+	for name, v := range states.Members() {
+		named[name] = v
+	}
 	missing := func(e edge) {
 		p.fail(e.at, e.pointer, CodeMissingTarget, "Missing 'Next' target: %s", e.to)
 	}
 	start := o.v.Member("StartAt")
-	if start.Kind() == jsonvalue.KindString && states.Member(b.StartAt).IsZero() {
+	if start.Kind() == jsonvalue.KindString && named[b.StartAt].IsZero() {
 		missing(edge{start, o.at("StartAt"), b.StartAt})
 	}
 	targets := map[string][]string{}
@@ -535,7 +539,7 @@ func (p *parser) flow(o object, b *Block, states jsonvalue.Value) {
 		t := v.Member("Type").Str()
 		ends = ends || v.Member("End").Bool() || t == "Succeed" || t == "Fail" || !slices.Contains(typeNames, t)
 		for _, e := range (object{p, v, o.at("States") + "/" + name}).edges() {
-			if states.Member(e.to).IsZero() {
+			if named[e.to].IsZero() {
 				missing(e)
 			}
 			targets[name] = append(targets[name], e.to)

@@ -101,7 +101,7 @@ func (e *evaluator) applyOnce(callee value, args []value, input value, env *fram
 	if f.node == nil || f.signature != nil {
 		e.stepOver(args...) // the work of what is built in, and of a signature, grows with the arguments
 	}
-	args = f.signature.validate(args, input)
+	args = e.validate(f.signature, args, input)
 	switch {
 	case f.native != nil:
 		return f.native(&call{evaluator: e, args: args, input: input, scope: env})

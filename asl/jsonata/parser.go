@@ -3,6 +3,7 @@ package jsonata
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // parser reads operators by their binding power, as Pratt described it: prefix reads what may begin an expression, infix
@@ -275,7 +276,9 @@ func (p *parser) call(t *node) {
 	}
 	t.kind = kindLambda
 	if p.is("<") {
-		start, depth, text := p.token.pos, 1, "<"
+		var text strings.Builder
+		text.WriteByte('<')
+		start, depth := p.token.pos, 1
 		for depth > 0 && !p.is("{") && p.token.kind != kindEnd {
 			p.advance("", false)
 			switch {
@@ -284,11 +287,11 @@ func (p *parser) call(t *node) {
 			case p.is("<"):
 				depth++
 			}
-			text += p.token.text
+			text.WriteString(p.token.text)
 		}
 		p.advance(">", false)
 		var err *Error
-		if t.signature, err = parseSignature(text); err != nil {
+		if t.signature, err = parseSignature(text.String()); err != nil {
 			err.Position += start
 			throw(err)
 		}
@@ -445,6 +448,10 @@ func (r *resolver) dot(n *node) *node {
 	if first.kind == kindParent {
 		path.seeking = []*parentSlot{first.parent}
 	}
+	fresh := 0 // steps that have not been looked at: those of a path before this dot have
+	if first.kind == kindPath {
+		fresh = len(path.steps)
+	}
 	rest := r.resolve(n.right)
 	if rest.kind == kindPath {
 		path.steps = append(path.steps, rest.steps...)
@@ -454,7 +461,7 @@ func (r *resolver) dot(n *node) *node {
 		}
 		path.steps = append(path.steps, rest)
 	}
-	for _, step := range path.steps {
+	for _, step := range path.steps[fresh:] {
 		if step.kind == kindLiteral {
 			name, ok := step.literal.(string)
 			if !ok {

@@ -231,42 +231,35 @@ func (p *Program) References(name string) (found []Reference) {
 // there on; a binding outside of all blocks is seen everywhere after it.
 func (p *Program) free(yield func(string, *node) bool) {
 	more := true
-	var walk func(n *node, bound map[string]bool)
-	scope := func(bound map[string]bool) map[string]bool {
-		inner := make(map[string]bool, len(bound)+2)
-		for k := range bound {
-			inner[k] = true
-		}
-		return inner
-	}
-	walk = func(n *node, bound map[string]bool) {
+	var walk func(n *node, bound *names)
+	walk = func(n *node, bound *names) {
 		if n == nil || !more {
 			return
 		}
 		switch n.kind {
 		case kindVariable:
-			if n.text != "" && n.text != "$" && !bound[n.text] {
+			if n.text != "" && n.text != "$" && !bound.has(n.text) {
 				more = yield(n.text, n)
 			}
 		case kindBind:
 			// A function may call itself by the name it is bound to.
 			if n.right.kind == kindLambda {
-				bound[n.left.text] = true
+				bound.add(n.left.text)
 			}
 			walk(n.right, bound)
-			bound[n.left.text] = true
+			bound.add(n.left.text)
 			return
 		case kindBlock:
-			bound = scope(bound)
+			bound = &names{outer: bound}
 		case kindLambda:
-			bound = scope(bound)
+			bound = &names{outer: bound}
 			for _, param := range n.list {
-				bound[param.text] = true
+				bound.add(param.text)
 			}
 			walk(n.left, bound)
 			return
 		case kindPath:
-			bound = scope(bound)
+			bound = &names{outer: bound}
 		}
 		walk(n.left, bound)
 		walk(n.right, bound)
@@ -288,15 +281,39 @@ func (p *Program) free(yield func(string, *node) bool) {
 			walk(s.filter, bound)
 		}
 		for _, name := range []string{n.focus, n.index} {
-			bound[name] = bound[name] || name != ""
+			if name != "" {
+				bound.add(name)
+			}
 		}
 		for _, s := range n.stages {
 			if s.index != "" {
-				bound[s.index] = true
+				bound.add(s.index)
 			}
 			walk(s.filter, bound)
 		}
 		walk(n.group, bound)
 	}
-	walk(p.root, map[string]bool{})
+	walk(p.root, &names{})
+}
+
+// names are those that a scope binds, and the scopes around it.
+type names struct {
+	outer *names
+	bound map[string]bool
+}
+
+func (s *names) has(name string) bool {
+	for ; s != nil; s = s.outer {
+		if s.bound[name] {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *names) add(name string) {
+	if s.bound == nil {
+		s.bound = map[string]bool{}
+	}
+	s.bound[name] = true
 }

@@ -129,7 +129,7 @@ func match(params []param, letters string, whole bool, counts []int, fuel *int) 
 }
 
 // validate checks arguments and puts the context value and one-element arrays where the signature wants them.
-func (s *signature) validate(args []value, context value) []value {
+func (e *evaluator) validate(s *signature, args []value, context value) []value {
 	if s == nil {
 		return args
 	}
@@ -143,7 +143,9 @@ func (s *signature) validate(args []value, context value) []value {
 		counts = make([]int, len(s.params))
 	}
 	fuel := maxMatch
-	if !match(s.params, string(letters), true, counts, &fuel) {
+	matches := match(s.params, string(letters), true, counts, &fuel)
+	e.step((len(s.params) + maxMatch - fuel) / 16)
+	if !matches {
 		s.refuse(args, string(letters))
 	}
 	out := make([]value, 0, len(s.params))
