@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"internal/identity":            {},
 	"internal/wake":                {},
 	"internal/egress":              {},
+	"internal/cputime":             {}, // of benchmarks
 	"internal/metrics":             {},
 	"internal/metrics/metricstest": {},
 	"internal/proc":                {},

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-run/mayfly/internal/cputime"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -321,6 +322,7 @@ func BenchmarkParseLargest(b *testing.B) {
 	text = fill(text)
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
+	defer cputime.Report(b, "op", 1)()
 	for b.Loop() {
 		if m, d := Parse(text, ParseOptions{}); m == nil {
 			b.Fatal(d)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/asl/jsonata"
+	"github.com/mayfly-run/mayfly/internal/cputime"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -309,6 +310,7 @@ func BenchmarkQuery(b *testing.B) {
 			v := visitOf(b, `{"Type":"Pass","End":true,"Output":"{% $sum($states.input.orders.(price * quantity)) %}"}`,
 				`{"orders":[{"price":10,"quantity":2},{"price":2.5,"quantity":4}],"text":"`+strings.Repeat("x", size)+`"}`)
 			b.ReportAllocs()
+			defer cputime.Report(b, "op", 1)()
 			for b.Loop() {
 				if e, f := v.Leave(); f != nil || e.Output.Float() != 30 {
 					b.Fatal(e, f)

@@ -611,6 +611,40 @@ func TestConflict(t *testing.T) {
 	})
 }
 
+// TestClosedEntitiesLeaveMemory: but for a few, they are read again when somebody asks.
+func TestClosedEntitiesLeaveMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		loads := map[store.ID]int{}
+		w.tweak = func(k *durable.Kind[account, order, fact, ask], c *durable.Config) {
+			c.CacheClosed, c.Partitions = 10, 1
+			k.New = func(id store.ID) *account { loads[id]++; return &account{} }
+		}
+		l, e := w.open()
+		id := func(i int) store.ID { return store.ID(fmt.Sprint("account/", i)) }
+		for i := range 300 {
+			do(t, e, id(i), order{Do: "deposit", Amount: i})
+			if i%3 > 0 {
+				do(t, e, id(i), order{Do: "end"})
+			}
+		}
+		for i := range 300 {
+			balance(t, e, id(i), i)
+		}
+		l.Stop()
+		again := 0
+		for i := range 300 {
+			if i%3 == 0 && loads[id(i)] != 1 {
+				t.Errorf("%s is open and was loaded %d times", id(i), loads[id(i)])
+			}
+			again += loads[id(i)] - 1
+		}
+		if again < 190 {
+			t.Errorf("%d of 200 closed entities were loaded again", again)
+		}
+	})
+}
+
 func TestSnapshotsAndEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

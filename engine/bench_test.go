@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"flag"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/internal/cputime"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 	"github.com/mayfly-run/mayfly/store/memory"
 	"github.com/mayfly-run/mayfly/store/sqlite"
@@ -39,6 +41,7 @@ func BenchmarkThreePass(b *testing.B) {
 			input := jsonvalue.MustParse(`{"text":"` + strings.Repeat("x", 1000) + `"}`)
 			var n atomic.Int64
 			b.ReportAllocs()
+			defer cputime.Report(b, "op", 1)()
 			b.SetParallelism(max(1, callers/2))
 			one := func() {
 				name := fmt.Sprint(n.Add(1))
@@ -62,9 +65,10 @@ func BenchmarkThreePass(b *testing.B) {
 	}
 }
 
-// BenchmarkMapRun runs distributed Maps of 20,000 items with children of one Pass state, on the disk.
+var items = flag.Int("items", 20_000, "items of BenchmarkMapRun")
+
+// BenchmarkMapRun runs distributed Maps with children of one Pass state, on the disk. A large one: -benchtime 1x -items 1000000.
 func BenchmarkMapRun(b *testing.B) {
-	const items = 20_000
 	for _, child := range []string{"EXPRESS", "STANDARD"} {
 		b.Run(child, func(b *testing.B) {
 			st, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "mayfly.db"))
@@ -90,8 +94,9 @@ func BenchmarkMapRun(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer e.Stop()
-			input := list(items)
+			input := list(*items)
 			b.ReportAllocs()
+			defer cputime.Report(b, "item", *items)()
 			for n := 0; b.Loop(); n++ {
 				name := fmt.Sprint("x", n)
 				if _, err := e.CreateExecution(b.Context(), request(name, mapOver(child, "", onePass), input)); err != nil {
@@ -108,7 +113,7 @@ func BenchmarkMapRun(b *testing.B) {
 					time.Sleep(time.Millisecond)
 				}
 			}
-			b.ReportMetric(float64(items*b.N)/b.Elapsed().Seconds(), "items/s")
+			b.ReportMetric(float64(*items*b.N)/b.Elapsed().Seconds(), "items/s")
 		})
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -335,10 +336,15 @@ func child(s *maprun.Spec, n, redrives int64) execution.Identity {
 	return x
 }
 
+// childName is a UUID of version 8: 32 bits of the run, the number, and what tells names of one child apart. In the order of
+// their numbers, since lists by name then grow at one place, and not all over the disk.
 func childName(run string, n int64, what string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%s", run, n, what))
-	b := sum[:16]
-	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80 // a UUID of version 8
+	of := sha256.Sum256([]byte(run))
+	b := slices.Concat(of[:4], sum[4:16])
+	binary.BigEndian.PutUint16(b[4:], uint16(n>>24))
+	binary.BigEndian.PutUint16(b[6:], 0x8000|uint16(n>>12&0xfff))
+	binary.BigEndian.PutUint16(b[8:], 0x8000|uint16(n&0xfff)<<2|uint16(b[9]&3))
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +123,12 @@ func TestMapRuns(t *testing.T) {
 					rows, err := s.ListExecutions(t.Context(), r.ARN, "", "", 10000)
 					if n := c.executions.Total() - c.executions.Pending; err != nil || int64(len(rows)) != n {
 						t.Errorf("%d children in the list: %v", len(rows), err)
+					}
+					slices.SortFunc(rows, func(a, b engine.Row) int { return int(a.Child - b.Child) })
+					for i := 1; i < len(rows); i++ {
+						if rows[i-1].Name >= rows[i].Name {
+							t.Errorf("child %d is %s, the next is %s: names are in order", rows[i-1].Child, rows[i-1].Name, rows[i].Name)
+						}
 					}
 				}
 			})

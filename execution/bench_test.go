@@ -9,6 +9,7 @@ import (
 
 	"github.com/mayfly-run/mayfly/asl"
 	"github.com/mayfly-run/mayfly/execution"
+	"github.com/mayfly-run/mayfly/internal/cputime"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -45,6 +46,7 @@ func transitions(b *testing.B, language, fields string) {
 			input := jsonvalue.MustParse(`{"a":{"b":[1,2,3]},"text":"` + strings.Repeat("x", size-40) + `"}`)
 			b.ReportAllocs()
 			n := 0
+			defer cputime.Report(b, "op", 1)()
 			for b.Loop() {
 				if n++; (n-1)%states != 0 {
 					continue

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-run/mayfly/internal/cputime"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -240,6 +241,7 @@ func benchmark(b *testing.B, expr, input string) {
 	}
 	in := jsonvalue.MustParse(input)
 	b.ReportAllocs()
+	defer cputime.Report(b, "op", 1)()
 	for b.Loop() {
 		if _, err := p.Eval(in, nil, testEnv); err != nil {
 			b.Fatal(err)
@@ -252,6 +254,7 @@ const orders = `{"customer":"Ada","orders":[{"id":1,"price":10.5,"quantity":2,"t
 
 func BenchmarkCompile(b *testing.B) {
 	b.ReportAllocs()
+	defer cputime.Report(b, "op", 1)()
 	for b.Loop() {
 		if _, err := Compile("$sum(orders[quantity > 1].(price * quantity)) > 10 ? {'total': $sum(orders.price)} : null"); err != nil {
 			b.Fatal(err)

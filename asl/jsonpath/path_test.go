@@ -3,6 +3,7 @@ package jsonpath
 import (
 	"testing"
 
+	"github.com/mayfly-run/mayfly/internal/cputime"
 	"github.com/mayfly-run/mayfly/internal/jsonvalue"
 )
 
@@ -159,6 +160,7 @@ func BenchmarkEval(b *testing.B) {
 		b.Run(path, func(b *testing.B) {
 			p := MustParse(path)
 			b.ReportAllocs()
+			defer cputime.Report(b, "op", 1)()
 			for b.Loop() {
 				if _, err := p.Eval(root); err != nil {
 					b.Fatal(err)

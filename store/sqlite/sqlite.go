@@ -329,7 +329,11 @@ func sequence[T any](ctx context.Context, page func(last *T) ([]T, error)) iter.
 	}
 }
 
-const pageSize = 512
+// The bound of a page stands in the text: SQLite plans a statement anew when a bound parameter of LIMIT changes.
+const (
+	pageSize = 512
+	aPage    = " LIMIT 512"
+)
 
 // query reads one page.
 func query[T any](ctx context.Context, s *Store, what string, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
@@ -366,8 +370,8 @@ func (s *Store) Journal(ctx context.Context, entity store.ID, after uint64) iter
 			r.At = join(at, nanos)
 			return r, err
 		}, `SELECT r.number, r.epoch, r.at, r.at_nanos, r.input, r.version, r.body FROM records r
-			WHERE r.entity = (SELECT id FROM entities WHERE name = ?) AND r.number > ? ORDER BY r.number LIMIT ?`,
-			string(entity), int64(after), pageSize)
+			WHERE r.entity = (SELECT id FROM entities WHERE name = ?) AND r.number > ? ORDER BY r.number`+aPage,
+			string(entity), int64(after))
 	})
 }
 
@@ -391,7 +395,7 @@ func (s *Store) OpenEntities(ctx context.Context, kind string) iter.Seq2[store.I
 		return query(ctx, s, "list entities", func(rows *sql.Rows) (id store.ID, err error) {
 			err = rows.Scan(&id)
 			return id, err
-		}, "SELECT name FROM entities WHERE closed = 0 AND kind = ? AND name > ? ORDER BY name LIMIT ?", kind, after, pageSize)
+		}, "SELECT name FROM entities WHERE closed = 0 AND kind = ? AND name > ? ORDER BY name"+aPage, kind, after)
 	})
 }
 
@@ -407,8 +411,8 @@ func (s *Store) Timers(ctx context.Context) iter.Seq2[store.Timer, error] {
 			err = rows.Scan(&t.Entity, &t.Name, &due, &nanos)
 			t.Due = join(due, nanos)
 			return t, err
-		}, "SELECT entity, name, due, due_nanos FROM timers WHERE (entity, name) > (?, ?) ORDER BY entity, name LIMIT ?",
-			string(at.Entity), at.Name, pageSize)
+		}, "SELECT entity, name, due, due_nanos FROM timers WHERE (entity, name) > (?, ?) ORDER BY entity, name"+aPage,
+			string(at.Entity), at.Name)
 	})
 }
 
@@ -422,7 +426,7 @@ func (s *Store) Outbox(ctx context.Context) iter.Seq2[store.Message, error] {
 		return query(ctx, s, "list outbox", func(rows *sql.Rows) (m store.Message, err error) {
 			err = rows.Scan(&position, &m.Key, &m.Entity, &m.Record, &m.Body)
 			return m, err
-		}, "SELECT position, key, entity, record, body FROM outbox WHERE position > ? ORDER BY position LIMIT ?", position, pageSize)
+		}, "SELECT position, key, entity, record, body FROM outbox WHERE position > ? ORDER BY position"+aPage, position)
 	})
 }
 

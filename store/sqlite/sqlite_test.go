@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +47,44 @@ func TestContract(t *testing.T) {
 		}
 		return s, reopen, func() { os.RemoveAll(dir) }
 	})
+}
+
+// TestIndexOfRowsWithUsedNumbers: SQLite gives the number of the last row again once that is deleted.
+func TestIndexOfRowsWithUsedNumbers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := open(t, path)
+	put := func(id, sort string) {
+		t.Helper()
+		c := store.RowChange{Key: store.Key{Service: "s", Kind: "k", ID: id}, Delete: sort == "", Index: []store.IndexEntry{{Name: "i", Sort: sort}}}
+		if err := s.Commit(t.Context(), store.Batch{Rows: []store.RowChange{c}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(want ...string) {
+		t.Helper()
+		var got []string
+		rows, err := s.List(t.Context(), store.Query{Service: "s", Kind: "k", Index: "i"})
+		for _, r := range rows {
+			got = append(got, r.Key.ID)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("the index lists %v, want %v (%v)", got, want, err)
+		}
+	}
+	put("a", "1")
+	put("b", "2")
+	put("b", "")
+	put("c", "3")
+	put("c", "0")
+	expect("c", "a")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	put("c", "4")
+	put("a", "5")
+	expect("c", "a")
+	s.Close()
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
