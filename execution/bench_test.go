@@ -52,7 +52,7 @@ func transitions(b *testing.B, language, fields string) {
 					continue
 				}
 				s := &execution.Snapshot{}
-				d, err := core.Decide(s, execution.Input{Start: &execution.Start{Input: input}}, execution.Env{Now: time.Unix(1, 0), Budget: 2 * states})
+				d, err := core.Decide(s, execution.Input{Start: &execution.Start{Input: input}}, execution.Env{Now: time.Unix(1, 0), Budget: 1 << 20})
 				if err != nil || !d.Closed || s.Status != execution.Succeeded {
 					b.Fatal(err, s.Status, s.Failure)
 				}
