@@ -38,6 +38,7 @@ type Limits struct {
 	Aliases    int   // of a state machine
 	Tags       int   // of a state machine or an activity
 	Pollers    int   // workers that wait for one activity at once
+	APIRates   int   // percent of AWS's rates of API calls; AWS: 100, but here calls are throttled only where it is asked for
 }
 
 const day = 24 * time.Hour
@@ -95,6 +96,7 @@ var limits = map[string]limit{
 	"versions":           {1, func(l *Limits) any { return &l.Versions }, false},
 	"aliases":            {1, func(l *Limits) any { return &l.Aliases }, false},
 	"tags":               {1, func(l *Limits) any { return &l.Tags }, false},
+	"api-rates":          {1, func(l *Limits) any { return &l.APIRates }, false},
 	"pollers":            {1, func(l *Limits) any { return &l.Pollers }, false},
 }
 

@@ -73,7 +73,7 @@ func TestLimitNames(t *testing.T) {
 	}
 	const s = 77777 * time.Second
 	want := Limits{Events: 77777, ExpressEvents: 77777, Duration: s, ExpressDuration: s, HTTPDuration: s, TestDuration: s, RedriveWindow: s, InlineConcurrency: 77777, MapConcurrency: 77777,
-		MapRuns: 77777, MapRedrives: 77777, MapItems: 77777, MapFile: 77777, Executions: 77777, Definition: 77777, Machines: 77777, Activities: 77777, Versions: 77777, Aliases: 77777, Tags: 77777, Pollers: 77777,
+		MapRuns: 77777, MapRedrives: 77777, MapItems: 77777, MapFile: 77777, Executions: 77777, Definition: 77777, Machines: 77777, Activities: 77777, Versions: 77777, Aliases: 77777, Tags: 77777, Pollers: 77777, APIRates: 77777,
 		Data: asl.Limits{Payload: 77777, Variable: 77777, Variables: 77777, IntrinsicString: 77777}}
 	want.Data.Expression.Steps, want.Data.Expression.Depth, want.Data.Expression.Bytes, want.Data.Expression.Value = 77777, 77777, 77777, 77777
 	if diff := cmp.Diff(want, all); diff != "" {

@@ -17,8 +17,8 @@ import (
 type Service struct {
 	name string
 	ops  map[string]operation
-	// Called, if it is not nil, is told of each operation that is about to run. Set it before the service serves.
-	Called func(operation string)
+	// Admit, if it is not nil, hears of each call before it is carried out, and may refuse it. Set it before the service serves.
+	Admit func(ctx context.Context, operation string) error
 }
 
 type operation struct {
@@ -78,8 +78,10 @@ func (s *Service) Invoke(ctx context.Context, op string, doc map[string]any) (ma
 	if !ok {
 		return nil, awsapi.Errorf(400, "UnknownOperationException", "The operation %s of %s is not implemented by Mayfly.", op, s.name)
 	}
-	if s.Called != nil {
-		s.Called(op)
+	if s.Admit != nil {
+		if err := s.Admit(ctx, op); err != nil {
+			return nil, err
+		}
 	}
 	return o.invoke(ctx, doc)
 }

@@ -114,6 +114,13 @@ func (s *Service) StartExecution(ctx context.Context, in *api.StartExecutionInpu
 	if err != nil {
 		return nil, err
 	}
+	operation := "StartExecution"
+	if m.Type == express {
+		operation = startExpress
+	}
+	if err := s.throttle(ctx, operation); err != nil {
+		return nil, err
+	}
 	x, err := s.start(ctx, &m, in.Name, in.Input, in.TraceHeader)
 	if err != nil {
 		return nil, err

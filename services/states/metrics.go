@@ -1,6 +1,7 @@
 package states
 
 import (
+	"context"
 	"math"
 	"strings"
 	"sync"
@@ -99,9 +100,22 @@ func snake(name string) string {
 // Measure makes the families that tell, each time they are read, what there is and how much there may be, and counts the calls
 // of an API.
 func (s *Service) Measure(r *metrics.Registry, a *awscall.Service) {
-	calls := r.Counter(metricPrefix+"api_requests_total", "AWS/States ConsumedCapacity of APIName: calls that were carried out.", "api_name")
-	r.Counter(metricPrefix+"api_throttled_total", "AWS/States ThrottledEvents of APIName. Mayfly throttles no calls, so there is no series, nor is there a bucket's size or refill rate.", "api_name")
-	a.Called = func(operation string) { calls.Inc(operation) }
+	calls := r.Counter(metricPrefix+"api_requests_total", "AWS/States ConsumedCapacity of APIName: calls.", "api_name")
+	throttled := r.Counter(metricPrefix+"api_throttled_total", "AWS/States ThrottledEvents of APIName, where calls are throttled.", "api_name")
+	s.throttled = func(operation string) { throttled.Inc(operation) }
+	admit := a.Admit
+	a.Admit = func(ctx context.Context, operation string) error {
+		calls.Inc(operation)
+		return admit(ctx, operation)
+	}
+	for _, x := range []struct {
+		name, aws string
+		read      func(rate) float64
+	}{{"api_bucket_size", "ProvisionedBucketSize", func(r rate) float64 { return r.size }}, {"api_refill_rate", "ProvisionedRefillRate", func(r rate) float64 { return r.refill }}} {
+		r.Gauge(metricPrefix+x.name, "AWS/States "+x.aws+" of APIName, where calls are throttled.", []string{"api_name", "account", "region"}, func(set metrics.SetSeries) {
+			s.buckets.each(func(of bucketOf, r rate) { set(x.read(r), of.operation, of.place.Account, of.place.Region) })
+		})
+	}
 
 	place := []string{"account", "region"}
 	gauge := func(name, aws string, read func(o engine.Opened) int64) {

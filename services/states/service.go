@@ -48,6 +48,9 @@ type Service struct {
 	cfg    Config
 	logs   executionLogs
 	census census
+
+	buckets   buckets
+	throttled func(operation string) // nil: nobody counts
 }
 
 // New makes the service.
@@ -79,6 +82,12 @@ func (s *Service) Start(ctx context.Context) error {
 // API registers the operations.
 func (s *Service) API() *awscall.Service {
 	a := awscall.NewService(service)
+	a.Admit = func(ctx context.Context, operation string) error {
+		if operation == "StartExecution" {
+			return nil // its rate depends on what is started
+		}
+		return s.throttle(ctx, operation)
+	}
 	awscall.Handle(a, "CreateStateMachine", s.CreateStateMachine)
 	awscall.Handle(a, "UpdateStateMachine", s.UpdateStateMachine)
 	awscall.Handle(a, "DescribeStateMachine", s.DescribeStateMachine)
