@@ -417,6 +417,50 @@ func TestTags(t *testing.T) {
 	})
 }
 
+// TestLogLevels tables what each level has logged, with and without data, of both types of machines.
+func TestLogLevels(t *testing.T) {
+	const definition = `{"StartAt":"P","States":{"P":{"Type":"Pass","Next":"F"},"F":{"Type":"Fail","Error":"E"}}}`
+	for _, c := range []struct {
+		level string
+		data  bool
+		want  string
+	}{
+		{"ALL", true, "ExecutionStarted+ PassStateEntered+ PassStateExited+ FailStateEntered+ ExecutionFailed"},
+		{"ALL", false, "ExecutionStarted PassStateEntered PassStateExited FailStateEntered ExecutionFailed"},
+		{"ERROR", true, "FailStateEntered+ ExecutionFailed"},
+		{"ERROR", false, "FailStateEntered ExecutionFailed"},
+		{"FATAL", true, "ExecutionFailed"},
+		{"OFF", true, ""},
+	} {
+		for _, kind := range []string{"STANDARD", "EXPRESS"} {
+			synctest.Test(t, func(t *testing.T) {
+				st := memory.New()
+				defer st.Close()
+				s := start(t, st)
+				defer s.stop()
+				m := must(s.CreateStateMachine(t.Context(), &api.CreateStateMachineInput{Name: "m", Definition: definition, RoleArn: role, Type: &kind,
+					LoggingConfiguration: &api.LoggingConfiguration{Level: &c.level, IncludeExecutionData: &c.data, Destinations: []api.LogDestination{{
+						CloudWatchLogsLogGroup: &api.CloudWatchLogsLogGroup{LogGroupArn: awsapi.Ptr("arn:aws:logs:us-east-1:000000000000:log-group:g:*")}}}}}))(t).StateMachineArn
+				must(s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: m, Input: awsapi.Ptr(`"secret"`)}))(t)
+				synctest.Wait()
+				s.Stop()
+				var got []string
+				for _, line := range s.logs.lines {
+					_, name, _ := strings.Cut(line, `"type":"`)
+					name, _, _ = strings.Cut(name, `"`)
+					if strings.Contains(line, "secret") {
+						name += "+"
+					}
+					got = append(got, name)
+				}
+				if got := strings.Join(got, " "); got != c.want {
+					t.Errorf("%s %s %v: %s, want %s", kind, c.level, c.data, got, c.want)
+				}
+			})
+		}
+	}
+}
+
 func TestLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := memory.New()
