@@ -133,6 +133,33 @@ func TestBeyond(t *testing.T) {
 	}
 }
 
+// TestJackson tables the sentences about what is no JSON, with the column up to which Jackson has read.
+func TestJackson(t *testing.T) {
+	const values = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+	for text, want := range map[string]string{
+		`not`:           "Unrecognized token 'not': was expecting " + values + " 4",
+		`{"a":tru}`:     "Unrecognized token 'tru': was expecting " + values + " 9",
+		`{"a":}`:        "Unexpected character ('}' (code 125)): expected a valid value " + values + " 7",
+		`[1,]`:          "Unexpected character (']' (code 93)): expected a valid value " + values + " 5",
+		`{name:"x"}`:    "Unexpected character ('n' (code 110)): was expecting double-quote to start field name 3",
+		`{"a":1,}`:      "Unexpected character ('}' (code 125)): was expecting double-quote to start field name 9",
+		`{'a':1}`:       "Unexpected character (''' (code 39)): was expecting double-quote to start field name 3",
+		`{"a" 1}`:       "Unexpected character ('1' (code 49)): was expecting a colon to separate field name and value 7",
+		`{"a":1 "b":2}`: "Unexpected character ('\"' (code 34)): was expecting comma to separate Object entries 9",
+		`[1 x]`:         "Unexpected character ('x' (code 120)): was expecting comma to separate Array entries 5",
+		`[“]`:           "Unexpected character ('“' (code 8220 / 0x201c)): expected a valid value " + values + " 3",
+		`{"a":1`:        "Unexpected end-of-input 7",
+		``:              "No content to map due to end-of-input 1",
+	} {
+		_, err := jsonvalue.Parse([]byte(text))
+		got := JacksonText([]byte(text), err)
+		column := strings.TrimSuffix(got[strings.LastIndex(got, " ")+1:], "]")
+		if got = JacksonSentence([]byte(text), err) + " " + column; got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
 // TestNumbersByPath: a text that is a number counts as one, whatever the field.
 func TestNumbersByPath(t *testing.T) {
 	const begin = "An error occurred while executing the state 'S' (entered at the event id #2). "
