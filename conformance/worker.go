@@ -8,7 +8,8 @@ import (
 )
 
 // work plays the worker outside of Step Functions that completes the tasks of a case with their tokens: each with what was
-// recorded of its state, in the order of its starts. It sees the tokens where they were sent, in the history.
+// recorded of its state, in the order of its starts. It sees the tokens where they were sent, in the history; those of
+// activities it asks for.
 func (r *Runner) work(c *Case, execution string) error {
 	todo := 0
 	for _, starts := range c.Mocks {
@@ -31,12 +32,19 @@ func (r *Runner) work(c *Case, execution string) error {
 			e := asObject(x)
 			id := dump(e["id"])
 			events[id] = e
-			if e["type"] != "TaskSubmitted" || done[id] {
+			var token, state string
+			switch {
+			case done[id]:
+				continue
+			case e["type"] == "ActivityScheduled":
+				if token, err = r.poll(c, e); err != nil {
+					return err
+				}
+			case e["type"] != "TaskSubmitted":
 				continue
 			}
-			var token, state string
 			for ; e != nil && state == ""; e = events[dump(e["previousEventId"])] {
-				if e["type"] == "TaskScheduled" {
+				if e["type"] == "TaskScheduled" && token == "" { // those before are of earlier tries
 					var sent any
 					_ = decode([]byte(plainText(asObject(e["taskScheduledEventDetails"])["parameters"])), &sent) // no token is told below
 					token = tokenIn(sent)
@@ -54,6 +62,22 @@ func (r *Runner) work(c *Case, execution string) error {
 		}
 	}
 	return nil
+}
+
+// poll takes the task of an activity, by the name that the recorded worker had.
+func (r *Runner) poll(c *Case, scheduled map[string]any) (token string, err error) {
+	in := map[string]any{"activityArn": asObject(scheduled["activityScheduledEventDetails"])["resource"]}
+	for _, e := range asList(c.Expect["events"]) {
+		if name := asObject(asObject(e)["activityStartedEventDetails"])["workerName"]; name != nil {
+			in["workerName"] = name
+		}
+	}
+	task, err := r.Endpoint.call("stepfunctions", "GetActivityTask", in)
+	if err != nil {
+		return "", fmt.Errorf("GetActivityTask: %w", err)
+	}
+	token, _ = task["taskToken"].(string)
+	return token, nil
 }
 
 // tokenIn finds what a task was told as TaskToken.
