@@ -67,7 +67,7 @@ func generated(t *testing.T, shape []byte, seed uint64) {
 			t.Fatalf("%s\nis refused without a word", other)
 		}
 	}
-	w := &walk{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), own: own, all: own, s: &execution.Snapshot{},
+	w := &walk{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), rarely: true, own: own, all: own, s: &execution.Snapshot{},
 		timers: map[string]time.Time{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	limits := execution.Limits{Events: 120, ExpressEvents: 120, InlineConcurrency: g.number(1, 4), Data: asl.DefaultLimits}
 	if g.one(4) {
