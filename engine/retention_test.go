@@ -49,7 +49,9 @@ func (s *server) begin(t *testing.T, name, definition, input string) *engine.Des
 	if _, err := s.CreateExecution(t.Context(), request(name, definition, input)); err != nil {
 		t.Fatal(err)
 	}
-	return s.ended(t, arn(name))
+	d := s.ended(t, arn(name))
+	time.Sleep(time.Second) // of the bubble: what it asked for is done
+	return d
 }
 
 // left are the IDs of rows that tell of executions and map runs.
