@@ -629,3 +629,12 @@ func TestFullHistoryWaitsForNothing(t *testing.T) {
 		t.Error("none was closed")
 	}
 }
+
+// TestEmptyMapIsWritten: a Map over no items stays a Map when its state is written and read, not a Parallel.
+func TestEmptyMapIsWritten(t *testing.T) {
+	b, err := json.Marshal(&execution.Join{Items: []jsonvalue.Value{}, Results: []jsonvalue.Value{}})
+	var again execution.Join
+	if err != nil || json.Unmarshal(b, &again) != nil || again.Items == nil {
+		t.Errorf("%s is read as %+v (%v)", b, again, err)
+	}
+}

@@ -149,10 +149,10 @@ func (a Await) none() bool {
 // Join waits for branches or iterations.
 type Join struct {
 	Total   int               `json:"total"`
-	Next    int               `json:"next"` // the first that has not been started
-	Open    int               `json:"open"` // running now
-	Max     int               `json:"max"`  // how many may run at once
-	Items   []jsonvalue.Value `json:"items,omitempty"`
+	Next    int               `json:"next"`           // the first that has not been started
+	Open    int               `json:"open"`           // running now
+	Max     int               `json:"max"`            // how many may run at once
+	Items   []jsonvalue.Value `json:"items,omitzero"` // nil: a Parallel, whose branches have no items
 	Results []jsonvalue.Value `json:"results"`
 }
 
