@@ -258,6 +258,29 @@ func TestEncryptionConfiguration(t *testing.T) {
 	})
 }
 
+// TestTracingConfiguration: what is set is told of the machine, its versions and its executions, and can be changed.
+func TestTracingConfiguration(t *testing.T) {
+	test(t, func(t *testing.T, s *server) {
+		on := func(yes bool) *api.TracingConfiguration { return &api.TracingConfiguration{Enabled: &yes} }
+		m := must(s.CreateStateMachine(t.Context(), &api.CreateStateMachineInput{Name: "m", Definition: pass, RoleArn: role, TracingConfiguration: on(true), Publish: awsapi.Ptr(true)}))(t)
+		x := must(s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: *m.StateMachineVersionArn}))(t)
+		for i, want := range []string{"true true true", "true true true", "false true true"} {
+			switch i {
+			case 1:
+				must(s.UpdateStateMachine(t.Context(), &api.UpdateStateMachineInput{StateMachineArn: m.StateMachineArn, RoleArn: awsapi.Ptr(role)}))(t)
+			case 2:
+				must(s.UpdateStateMachine(t.Context(), &api.UpdateStateMachineInput{StateMachineArn: m.StateMachineArn, TracingConfiguration: on(false)}))(t)
+			}
+			now := must(s.DescribeStateMachine(t.Context(), &api.DescribeStateMachineInput{StateMachineArn: m.StateMachineArn}))(t)
+			version := must(s.DescribeStateMachine(t.Context(), &api.DescribeStateMachineInput{StateMachineArn: *m.StateMachineVersionArn}))(t)
+			ran := must(s.DescribeStateMachineForExecution(t.Context(), &api.DescribeStateMachineForExecutionInput{ExecutionArn: x.ExecutionArn}))(t)
+			if got := fmt.Sprint(*now.TracingConfiguration.Enabled, *version.TracingConfiguration.Enabled, *ran.TracingConfiguration.Enabled); got != want {
+				t.Errorf("after %d updates: %s, want %s", i, got, want)
+			}
+		}
+	})
+}
+
 // The ARN of a state machine may have the label of a distributed Map: DescribeStateMachine tells of its children.
 func TestLabelledARN(t *testing.T) {
 	const inner = `{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},"StartAt":"A","States":{"A":{"Type":"Pass","End":true}}}`
