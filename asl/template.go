@@ -90,13 +90,14 @@ func (t *Template) eval(v *Visit, input jsonvalue.Value) (jsonvalue.Value, *Fail
 	return t.root.eval(v, input)
 }
 
-// maxMade is how much the expressions of one template may give together, unless a payload may be larger: what exceeds the limit
-// of payloads by far is not made to its end.
+// maxMade is how much the expressions of one template may give together, unless a payload may be larger, or of any size: what
+// exceeds the limit of payloads by far is not made to its end.
 const maxMade = 16 << 20
 
 // gave accounts for what an expression has given.
 func (v *Visit) gave(value jsonvalue.Value) *Failure {
-	if v.made += value.Size(); v.made > max(maxMade, 4*v.Limits.Payload) {
+	v.made += value.Size()
+	if most := v.Limits.Payload; most > 0 && v.made > max(maxMade, 4*most) {
 		return v.tooMuch()
 	}
 	return nil

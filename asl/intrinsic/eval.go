@@ -32,7 +32,7 @@ type Env struct {
 }
 
 // maxMade is how many bytes the arguments of a call and of the calls within it may have together, unless four arrays of the
-// largest size need more: what is made of them is hardly larger.
+// largest size need more, or arrays have no limit: what is made of them is hardly larger.
 const maxMade = 16 << 20
 
 // Usage is the most that was taken of what MaxText and MaxArray bound.
@@ -117,7 +117,7 @@ func (c *Call) eval(e *Env) (jsonvalue.Value, error) {
 			args[i] = jsonvalue.Str(unescape(a.literal))
 		}
 		e.made += args[i].Size()
-		if most := max(maxMade, 4*e.MaxArray); e.made > most {
+		if most := max(maxMade, 4*e.MaxArray); e.MaxArray > 0 && e.made > most {
 			return jsonvalue.Value{}, failf("The arguments of %s exceed the maximum size of %d bytes", c.fn.name, most)
 		}
 	}
