@@ -36,6 +36,9 @@ type Identity struct {
 	AliasARN    string `json:"aliasArn,omitempty"`
 	RoleARN     string `json:"roleArn"`
 	Digest      string `json:"digest"` // of the definition that it runs
+	// Settings are those of the machine at the start, as its service keeps them; the children of a map run have their
+	// parent's.
+	Settings string `json:"settings,omitempty"`
 
 	Region      string             `json:"region"`
 	By          identity.Principal `json:"by"`               // who started it

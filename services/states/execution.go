@@ -100,7 +100,7 @@ func (s *Service) start(ctx context.Context, m *target, name, in, trace *string)
 			return x, err
 		}
 	}
-	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p, VersionARN: m.versionARN(), AliasARN: m.aliasARN, TestCase: m.testCase,
+	x.Identity = execution.Identity{Name: n, Express: m.Type == express, MachineARN: m.ARN, MachineName: m.Name, RoleARN: m.RoleARN, By: p, VersionARN: m.versionARN(), AliasARN: m.aliasARN, TestCase: m.testCase, Settings: m.kept(),
 		Parent: p.Execution, TraceHeader: awsapi.Val(trace), Region: p.Region, ARN: arn(p, "execution:"+m.Name+":"+n)}
 	if m.Type == express {
 		x.Identity.ARN = arn(p, "express:"+m.Name+":"+n+":"+uuid(ctx, "express"))

@@ -1,6 +1,7 @@
 package states
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -464,7 +465,22 @@ func processor(block jsonvalue.Value, label string) (jsonvalue.Value, bool) {
 	return jsonvalue.Value{}, false
 }
 
-// DescribeStateMachineForExecution tells of the definition that an execution runs, which may be older than the machine's.
+// kept are the settings that an execution has as they are at its start: members of a machine.
+func (m *machine) kept() string {
+	b, err := json.Marshal(struct {
+		Updated    time.Time                 `json:"updated"`
+		Revision   string                    `json:"revision,omitempty"`
+		Logging    *api.LoggingConfiguration `json:"logging,omitempty"`
+		Tracing    bool                      `json:"tracing,omitempty"`
+		Encryption *encryption               `json:"encryption,omitempty"`
+	}{m.Updated, m.Revision, m.Logging, m.Tracing, m.Encryption})
+	if err != nil {
+		panic(fmt.Sprintf("settings of %s: %v", m.ARN, err)) // texts and times always encode
+	}
+	return string(b)
+}
+
+// DescribeStateMachineForExecution tells of the machine as it was when an execution began.
 func (s *Service) DescribeStateMachineForExecution(ctx context.Context, in *api.DescribeStateMachineForExecutionInput) (*api.DescribeStateMachineForExecutionOutput, error) {
 	d, err := s.execution(ctx, in.ExecutionArn)
 	if err != nil {
@@ -474,25 +490,27 @@ func (s *Service) DescribeStateMachineForExecution(ctx context.Context, in *api.
 	if err != nil {
 		return nil, fmt.Errorf("read the definition of %s: %w", d.ARN, err)
 	}
-	out := &api.DescribeStateMachineForExecutionOutput{StateMachineArn: d.MachineARN, Name: d.MachineName, Definition: string(definition), RoleArn: d.RoleARN,
-		UpdateDate: d.Started, EncryptionConfiguration: ownedKey, LoggingConfiguration: (&machine{}).logging(), TracingConfiguration: (&machine{}).tracing(), VariableReferences: variables(string(definition))}
+	m := machine{Definition: string(definition)}
+	kept := d.Settings
+	var label *string
 	if d.MapRun != "" { // AWS: the definition of a child is its processor
-		_, label, _ := strings.Cut(d.MachineARN, "/")
-		out.MapRunArn, out.Label = &d.MapRun, &label
-		if out.Definition, err = s.cfg.Engine.ProcessorDefinition(ctx, d.MapRun); err != nil {
+		if m.Definition, err = s.cfg.Engine.ProcessorDefinition(ctx, d.MapRun); err != nil {
 			return nil, fmt.Errorf("read the definition of %s: %w", d.ARN, err)
 		}
-	}
-	of := d.Machine()
-	if d.VersionARN != "" {
-		of = d.VersionARN
-	}
-	if m, err := s.find(ctx, of, ""); err == nil { // it may be gone
-		out.UpdateDate, out.LoggingConfiguration, out.TracingConfiguration, out.EncryptionConfiguration = m.Updated, m.logging(), m.tracing(), m.Encryption.describe()
-		if m.Definition == out.Definition {
-			out.RevisionId = optional(m.Revision)
+		_, l, _ := strings.Cut(d.MachineARN, "/")
+		label = &l
+		parent, err := s.cfg.Engine.Describe(ctx, d.Parent)
+		if err != nil {
+			return nil, fmt.Errorf("read the parent of %s: %w", d.ARN, err)
 		}
+		kept = parent.Settings
 	}
+	if err := json.Unmarshal([]byte(cmp.Or(kept, "{}")), &m); err != nil {
+		return nil, fmt.Errorf("read the settings of %s: %w", d.ARN, err)
+	}
+	out := &api.DescribeStateMachineForExecutionOutput{StateMachineArn: d.MachineARN, Name: d.MachineName, Definition: m.Definition, RoleArn: d.RoleARN,
+		UpdateDate: m.Updated, RevisionId: optional(m.Revision), EncryptionConfiguration: m.Encryption.describe(), LoggingConfiguration: m.logging(),
+		TracingConfiguration: m.tracing(), VariableReferences: variables(string(definition)), MapRunArn: optional(d.MapRun), Label: label}
 	if awsapi.Val(in.IncludedData) == "METADATA_ONLY" {
 		out.Definition, out.VariableReferences = "{}", nil
 	}

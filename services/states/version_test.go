@@ -258,12 +258,14 @@ func TestEncryptionConfiguration(t *testing.T) {
 	})
 }
 
-// TestTracingConfiguration: what is set is told of the machine, its versions and its executions, and can be changed.
+// TestTracingConfiguration: what is set is told of the machine, its versions, and its executions as they began; it can be
+// changed.
 func TestTracingConfiguration(t *testing.T) {
 	test(t, func(t *testing.T, s *server) {
 		on := func(yes bool) *api.TracingConfiguration { return &api.TracingConfiguration{Enabled: &yes} }
 		m := must(s.CreateStateMachine(t.Context(), &api.CreateStateMachineInput{Name: "m", Definition: pass, RoleArn: role, TracingConfiguration: on(true), Publish: awsapi.Ptr(true)}))(t)
 		x := must(s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: *m.StateMachineVersionArn}))(t)
+		y := must(s.StartExecution(t.Context(), &api.StartExecutionInput{StateMachineArn: m.StateMachineArn}))(t)
 		for i, want := range []string{"true true true", "true true true", "false true true"} {
 			switch i {
 			case 1:
@@ -274,6 +276,10 @@ func TestTracingConfiguration(t *testing.T) {
 			now := must(s.DescribeStateMachine(t.Context(), &api.DescribeStateMachineInput{StateMachineArn: m.StateMachineArn}))(t)
 			version := must(s.DescribeStateMachine(t.Context(), &api.DescribeStateMachineInput{StateMachineArn: *m.StateMachineVersionArn}))(t)
 			ran := must(s.DescribeStateMachineForExecution(t.Context(), &api.DescribeStateMachineForExecutionInput{ExecutionArn: x.ExecutionArn}))(t)
+			begun := must(s.DescribeStateMachineForExecution(t.Context(), &api.DescribeStateMachineForExecutionInput{ExecutionArn: y.ExecutionArn}))(t)
+			if !*begun.TracingConfiguration.Enabled || begun.RevisionId != nil || !begun.UpdateDate.Equal(m.CreationDate) {
+				t.Errorf("after %d updates: %+v", i, begun)
+			}
 			if got := fmt.Sprint(*now.TracingConfiguration.Enabled, *version.TracingConfiguration.Enabled, *ran.TracingConfiguration.Enabled); got != want {
 				t.Errorf("after %d updates: %s, want %s", i, got, want)
 			}
