@@ -35,6 +35,7 @@ type Config struct {
 // Service serves SQS.
 type Service struct {
 	Config
+	sends  sync.RWMutex // shared by those that send, before mu; held where messages go with all others of a queue
 	mu     sync.Mutex
 	queues map[string]*queue // by account/region/name; nil until the first use
 	serial uint64            // of the rows made since the start
@@ -193,6 +194,8 @@ func (s *Service) put(ctx context.Context, q *queue, r record, out any) error {
 
 // DeleteQueue removes a queue with its messages.
 func (s *Service) DeleteQueue(ctx context.Context, in *sqsapi.DeleteQueueInput) (*sqsapi.DeleteQueueOutput, error) {
+	s.sends.Lock()
+	defer s.sends.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q, err := s.find(ctx, in.QueueUrl)
@@ -218,6 +221,8 @@ func (s *Service) deletions(q *queue) []store.RowChange {
 
 // PurgeQueue deletes the messages of a queue.
 func (s *Service) PurgeQueue(ctx context.Context, in *sqsapi.PurgeQueueInput) (*sqsapi.PurgeQueueOutput, error) {
+	s.sends.Lock()
+	defer s.sends.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q, err := s.find(ctx, in.QueueUrl)
@@ -446,8 +451,18 @@ func (s *Service) row(q *queue, m *message) (store.RowChange, error) {
 	return store.RowChange{Key: s.messageKey(q, m.row), Value: value, IfVersion: store.Absent}, err
 }
 
+// keep commits messages that are being sent, without mu, so that those of many callers are one commit. The caller holds mu and
+// a share of sends: the queue stays.
+func (s *Service) keep(ctx context.Context, out any, rows ...store.RowChange) error {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	return awscall.Commit(ctx, s.Store, out, rows...)
+}
+
 // SendMessage keeps one message.
 func (s *Service) SendMessage(ctx context.Context, in *sqsapi.SendMessageInput) (*sqsapi.SendMessageOutput, error) {
+	s.sends.RLock()
+	defer s.sends.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q, err := s.find(ctx, in.QueueUrl)
@@ -464,7 +479,7 @@ func (s *Service) SendMessage(ctx context.Context, in *sqsapi.SendMessageInput) 
 		return nil, err
 	}
 	out := &sqsapi.SendMessageOutput{MessageId: &m.ID, MD5OfMessageBody: awsapi.Ptr(md5Hex([]byte(m.Body))), MD5OfMessageAttributes: md5OfAttributes(m.Attributes)}
-	if err := awscall.Commit(ctx, s.Store, out, row); err != nil {
+	if err := s.keep(ctx, out, row); err != nil {
 		return nil, err
 	}
 	q.add(m)
@@ -517,6 +532,8 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sqsapi.SendMessageBa
 	if most := numbers["MaximumMessageSize"].high; size > most { // AWS: all entries together
 		return nil, awsapi.Errorf(400, "BatchRequestTooLong", "Batch requests cannot be longer than %d bytes. You have sent %d bytes.", most, size)
 	}
+	s.sends.RLock()
+	defer s.sends.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q, err := s.find(ctx, in.QueueUrl)
@@ -544,7 +561,7 @@ func (s *Service) SendMessageBatch(ctx context.Context, in *sqsapi.SendMessageBa
 		out.Successful = append(out.Successful, sqsapi.SendMessageBatchResultEntry{Id: e.Id, MessageId: m.ID,
 			MD5OfMessageBody: md5Hex([]byte(m.Body)), MD5OfMessageAttributes: md5OfAttributes(m.Attributes)})
 	}
-	if err := awscall.Commit(ctx, s.Store, out, rows...); err != nil {
+	if err := s.keep(ctx, out, rows...); err != nil {
 		return nil, err
 	}
 	for _, m := range made {

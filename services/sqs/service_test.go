@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,4 +274,52 @@ func TestARepeatedSendIsKeptOnce(t *testing.T) {
 	if got := bodies(receive(t, s, url, 0)); got != "once" {
 		t.Errorf("the queue holds %q", got)
 	}
+}
+
+// slow is a store whose commits wait for a sign once it is told to.
+type slow struct {
+	store.Store
+	sign    chan struct{} // nil: no waiting
+	waiting atomic.Int32
+}
+
+func (s *slow) Commit(ctx context.Context, b store.Batch) error {
+	if s.sign != nil {
+		s.waiting.Add(1)
+		<-s.sign
+	}
+	return s.Store.Commit(ctx, b)
+}
+
+// TestMessagesOfManyAreKeptTogether: a commit may hold those of many callers, and none outlives its queue.
+func TestMessagesOfManyAreKeptTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &slow{Store: memory.New()}
+		defer disk.Close()
+		s := service1(disk)
+		url := create(t, s, "work", nil)
+		sign := make(chan struct{})
+		disk.sign = sign
+		for i := range 5 {
+			go func() {
+				if _, err := s.SendMessage(caller(t), &sqsapi.SendMessageInput{QueueUrl: url, MessageBody: fmt.Sprint("m", i)}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := disk.waiting.Load(); n != 5 {
+			t.Errorf("%d of 5 messages are on their way to the disk", n)
+		}
+		if got := receive(t, s, url, 0); len(got) != 0 {
+			t.Errorf("%q were received before they were kept", bodies(got))
+		}
+		close(sign) // the deletion waits for those that are under way
+		if _, err := s.DeleteQueue(caller(t), &sqsapi.DeleteQueueInput{QueueUrl: url}); err != nil {
+			t.Error(err)
+		}
+		if rows, err := disk.List(t.Context(), store.Query{Service: service}); len(rows) != 0 || err != nil {
+			t.Errorf("%d rows are left of the queue (%v)", len(rows), err)
+		}
+	})
 }
