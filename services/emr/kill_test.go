@@ -107,7 +107,7 @@ func TestKilledServer(t *testing.T) {
 				// Either is true, and which of them is seen first is chance.
 				text := awsapi.Val(got.Status.StateChangeReason.Message)
 				if awsapi.Val(got.Status.StateChangeReason.Code) != "INSTANCE_FAILURE" ||
-					!strings.HasPrefix(text, "The master node was terminated: Spark's master ended (lost)") &&
+					!strings.HasPrefix(text, "The master node was terminated: Spark's master ended") &&
 						!strings.HasPrefix(text, "All core and task nodes were terminated: Spark's worker-") {
 					t.Errorf("reason %s", text)
 				}
