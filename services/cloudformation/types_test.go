@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	api "github.com/mayfly-run/mayfly/internal/awsapi/cfnapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
@@ -206,6 +207,7 @@ func TestWhatIsThereIsNotTaken(t *testing.T) {
 		if _, err := w.read(c.service, c.op, c.in); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(2 * time.Millisecond) // AWS tells milliseconds: what was made within the command's own may be its
 		body := `{"Resources":{"R":` + c.resource + `}}`
 		id := *must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "takes-" + c.op, TemplateBody: &body}).StackId
 		w.ended(id, "ROLLBACK_COMPLETE")
