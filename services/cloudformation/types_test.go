@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	api "github.com/mayfly-run/mayfly/internal/awsapi/cfnapi"
 	"github.com/mayfly-run/mayfly/internal/awscall"
@@ -188,7 +187,7 @@ func TestWhatIsThereIsNotTaken(t *testing.T) {
 	w := realWorld(t)
 	const machine = `{"StartAt":"A","States":{"A":{"Type":"Pass","End":true}}}`
 	role := "arn:aws:iam::000000000000:role/r"
-	for _, c := range []struct {
+	cases := []struct {
 		service, op string
 		in          map[string]any
 		resource    string
@@ -203,11 +202,16 @@ func TestWhatIsThereIsNotTaken(t *testing.T) {
 			"DescribeStateMachine", map[string]any{"stateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:mine"}},
 		{"states", "CreateActivity", map[string]any{"name": "mine"}, `{"Type":"AWS::StepFunctions::Activity","Properties":{"Name":"mine"}}`,
 			"DescribeActivity", map[string]any{"activityArn": "arn:aws:states:us-east-1:000000000000:activity:mine"}},
-	} {
+	}
+	for _, c := range cases {
 		if _, err := w.read(c.service, c.op, c.in); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Millisecond) // AWS tells milliseconds: what was made within the command's own may be its
+	}
+	// AWS tells milliseconds, and what was made within the command's own may be its: another stack comes between.
+	other := `{"Resources":{"R":{"Type":"AWS::SNS::Topic"}}}`
+	w.ended(*must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "between", TemplateBody: &other}).StackId, "CREATE_COMPLETE")
+	for _, c := range cases {
 		body := `{"Resources":{"R":` + c.resource + `}}`
 		id := *must[api.CreateStackOutput](w, "CreateStack", &api.CreateStackInput{StackName: "takes-" + c.op, TemplateBody: &body}).StackId
 		w.ended(id, "ROLLBACK_COMPLETE")
