@@ -102,11 +102,17 @@ type server struct {
 
 func start(t *testing.T, st store.Store, f *fake) *server {
 	t.Helper()
+	return startKeeping(t, st, f, 0)
+}
+
+// startKeeping starts a server with a retention.
+func startKeeping(t *testing.T, st store.Store, f *fake, retention time.Duration) *server {
+	t.Helper()
 	s := &server{bus: &wake.Bus{}}
 	s.loop = durable.New(durable.Config{Store: st})
 	s.express = durable.New(durable.Config{Store: newStore(t)})
 	var err error
-	s.Engine, err = engine.New(t.Context(), engine.Config{Store: st, Loop: s.loop, ExpressLoop: s.express, Integrations: f, Wake: s.bus})
+	s.Engine, err = engine.New(t.Context(), engine.Config{Store: st, Loop: s.loop, ExpressLoop: s.express, Integrations: f, Wake: s.bus, Retention: retention})
 	if err != nil {
 		t.Fatal(err)
 	}

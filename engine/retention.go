@@ -121,19 +121,18 @@ func (r *retention) forget(ctx context.Context, row store.Key, arn, end string) 
 	if len(runs) == 0 {
 		rows = append(rows, told...)
 	}
-	later := false
+	another, redriven := false, false
 	err = r.e.standard.Forget(ctx, id(arn), rows, func(s *execution.Snapshot) bool {
-		later = s.Status == execution.Running || sortable(s.Stopped) != end
-		gone = !later
+		gone = s.Status != execution.Running && sortable(s.Stopped) == end
+		another, redriven = !gone, !gone && sortable(s.Started) <= end
 		return gone
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if !later || r.replaced(ctx, arn, end) {
-		if len(runs) == 0 && !later {
-			return gone, nil
-		}
+	case len(runs) == 0 && !another:
+		return gone, nil
+	case !redriven:
 		if err := r.forgetRuns(ctx, arn, end); err != nil {
 			return gone, err
 		}
@@ -144,32 +143,21 @@ func (r *retention) forget(ctx context.Context, row store.Key, arn, end string) 
 // needed is durable.ErrOpen while an execution that is above this one runs: what this one made may be its, and it is found
 // through this one.
 func (r *retention) needed(ctx context.Context, arn string) error {
-	for range maxAncestors {
+	for depth := range maxAncestors {
 		d, err := r.e.Describe(ctx, arn)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return nil
 		case err != nil:
 			return err
+		case depth > 0 && d.Status == execution.Running:
+			return durable.ErrOpen
 		case d.Parent == "":
 			return nil
 		}
-		if arn = d.Parent; r.running(ctx, arn) {
-			return durable.ErrOpen
-		}
+		arn = d.Parent
 	}
 	return nil
-}
-
-func (r *retention) running(ctx context.Context, arn string) bool {
-	d, err := r.e.Describe(ctx, arn)
-	return err == nil && d.Status == execution.Running
-}
-
-// replaced says whether an execution is a later one of the same name.
-func (r *retention) replaced(ctx context.Context, arn, end string) bool {
-	d, err := r.e.Describe(ctx, arn)
-	return err == nil && sortable(d.Started) > end
 }
 
 // forgetRuns removes the map runs of an execution that was forgotten, those of their children too.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/asl"
-	"github.com/mayfly-run/mayfly/durable"
 	"github.com/mayfly-run/mayfly/engine"
 	"github.com/mayfly-run/mayfly/execution"
 	"github.com/mayfly-run/mayfly/integration"
@@ -24,23 +23,7 @@ const day = 24 * time.Hour
 // keeping is a server that keeps what has ended for 90 days.
 func keeping(t *testing.T, st store.Store, f *fake) *server {
 	t.Helper()
-	s := &server{loop: durable.New(durable.Config{Store: st})}
-	var err error
-	s.Engine, err = engine.New(t.Context(), engine.Config{Store: st, Loop: s.loop, Integrations: f, Retention: engine.DefaultRetention})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, start := range []func(context.Context) error{s.loop.Start, s.Start} {
-		if err := start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
-func (s *server) end() {
-	s.Stop()
-	s.loop.Stop()
+	return startKeeping(t, st, f, engine.DefaultRetention)
 }
 
 // begin starts an execution and waits for its end.
@@ -133,7 +116,7 @@ func TestRetention(t *testing.T) {
 			t.Error(h)
 		}
 
-		s.end()
+		s.stop()
 		time.Sleep(400 * day)
 		s = keeping(t, st, f) // a sweep begins with the server
 		time.Sleep(time.Minute)
@@ -148,7 +131,7 @@ func TestRetention(t *testing.T) {
 		if rows := left(t, st); len(rows) != 0 {
 			t.Errorf("left %q", rows)
 		}
-		s.end()
+		s.stop()
 	})
 }
 
@@ -172,7 +155,7 @@ func TestRetentionWaitsForAncestors(t *testing.T) {
 		if rows := left(t, st); len(rows) != 2 || rows[0] != "execution "+arn("top") {
 			t.Errorf("left %q", rows)
 		}
-		s.end()
+		s.stop()
 	})
 }
 
@@ -208,13 +191,13 @@ func TestCrashInSweep(t *testing.T) {
 				defer st.Close()
 				s := keeping(t, st, &fake{})
 				s.begin(t, "x", nested, `[[1,2],[3]]`)
-				s.end()
+				s.stop()
 				time.Sleep(91 * day)
 				broken := &dying{Store: st}
 				broken.left.Store(after)
 				s = keeping(t, broken, &fake{})
 				time.Sleep(time.Minute)
-				s.end()
+				s.stop()
 
 				s = keeping(t, st, &fake{})
 				time.Sleep(time.Minute)
@@ -222,7 +205,7 @@ func TestCrashInSweep(t *testing.T) {
 					t.Errorf("left %q", rows)
 				}
 				again := s.begin(t, "x", nested, `[[4]]`)
-				s.end()
+				s.stop()
 				time.Sleep(time.Hour)
 				s = keeping(t, st, &fake{})
 				time.Sleep(2 * time.Hour)
@@ -232,7 +215,7 @@ func TestCrashInSweep(t *testing.T) {
 				if rows := left(t, st); len(rows) != 1+2+2+1 {
 					t.Errorf("left %q", rows)
 				}
-				s.end()
+				s.stop()
 			})
 		})
 	}
@@ -245,13 +228,13 @@ func TestReusedName(t *testing.T) {
 		s := keeping(t, st, &fake{})
 		s.begin(t, "x", nested, `[[1,2],[3]]`)
 		old := left(t, st)
-		s.end()
+		s.stop()
 		time.Sleep(91 * day)
 		broken := &dying{Store: st}
 		broken.left.Store(1)
 		s = keeping(t, broken, &fake{})
 		time.Sleep(time.Minute)
-		s.end()
+		s.stop()
 
 		e := start(t, st, &fake{})
 		e.begin(t, "x", nested, `[[4]]`)
@@ -267,6 +250,6 @@ func TestReusedName(t *testing.T) {
 		if len(rows) != 1+2+2+1 {
 			t.Errorf("left %q", rows)
 		}
-		s.end()
+		s.stop()
 	})
 }
