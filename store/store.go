@@ -75,6 +75,7 @@ type Query struct {
 	Descending                     bool
 	After                          string // the cursor of the last row seen: exclusive
 	Limit                          int    // 0: all
+	KeysOnly                       bool   // leave the values unread
 }
 
 // Found is a row of a listing with the cursor that continues after it.

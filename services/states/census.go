@@ -31,7 +31,7 @@ var countedKinds = []string{machineKind, activityKind, versionKind, aliasKind}
 // load counts what the store holds.
 func (c *census) load(ctx context.Context, s store.Store) error {
 	for _, kind := range countedKinds {
-		q := store.Query{Service: service, Kind: kind, Limit: 1000}
+		q := store.Query{Service: service, Kind: kind, Limit: 1000, KeysOnly: true}
 		for {
 			found, err := s.List(ctx, q)
 			if err != nil {

@@ -318,7 +318,11 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Found, error) 
 				continue
 			}
 		}
-		out = append(out, store.Found{Row: clone(h.row.Row), Cursor: store.JoinCursor(h.cursor...)})
+		found := h.row.Row
+		if q.KeysOnly {
+			found.Value = nil
+		}
+		out = append(out, store.Found{Row: clone(found), Cursor: store.JoinCursor(h.cursor...)})
 		if len(out) == q.Limit {
 			break
 		}

@@ -363,14 +363,14 @@ func testClosed(t *testing.T, open Open) {
 
 // everything is all that a store can tell.
 type everything struct {
-	Rows      []store.Found
-	ByIndex   []store.Found
-	Journals  map[store.ID][]store.Record
-	Snapshots map[store.ID]string
-	Open      []store.ID
-	Timers    []store.Timer
-	Outbox    []store.Message
-	Receipts  map[string]store.Receipt
+	Rows, Keys []store.Found
+	ByIndex    []store.Found
+	Journals   map[store.ID][]store.Record
+	Snapshots  map[store.ID]string
+	Open       []store.ID
+	Timers     []store.Timer
+	Outbox     []store.Message
+	Receipts   map[string]store.Receipt
 }
 
 var (
@@ -394,6 +394,12 @@ func dump(t failer, s store.Store) everything {
 		return all
 	}
 	e.Rows = list(store.Query{Service: "sns", Kind: "topic"})
+	e.Keys = append(list(store.Query{Service: "sns", Kind: "topic", KeysOnly: true}), list(store.Query{Service: "sns", Kind: "topic", Index: "time", KeysOnly: true})...)
+	for _, k := range e.Keys {
+		if k.Value != nil {
+			t.Fatalf("%v was to be listed without its value", k.Key)
+		}
+	}
 	e.ByIndex = list(store.Query{Service: "sns", Kind: "topic", Index: "time"})
 	for _, id := range ids {
 		e.Journals[id] = collect(t, s.Journal(ctx, id, 0))
