@@ -216,11 +216,11 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Found, error) 
 	}
 	order := []string{"i.account", "i.region", "i.id"}
 	if q.Index == "" {
-		b.WriteString("SELECT i.account, i.region, '', i.id, "+value("i")+", i.version FROM rows i WHERE i.service = ? AND i.kind = ?")
+		b.WriteString("SELECT i.account, i.region, '', i.id, " + value("i") + ", i.version FROM rows i WHERE i.service = ? AND i.kind = ?")
 		args = append(args, q.Service, q.Kind)
 	} else {
 		order = []string{"i.account", "i.region", "i.sort", "i.id"}
-		b.WriteString("SELECT i.account, i.region, i.sort, i.id, "+value("r")+`, r.version FROM row_index i JOIN rows r ON r.row = i.row
+		b.WriteString("SELECT i.account, i.region, i.sort, i.id, " + value("r") + `, r.version FROM row_index i JOIN rows r ON r.row = i.row
 			WHERE i.service = ? AND i.kind = ? AND i.name = ?`)
 		args = append(args, q.Service, q.Kind, q.Index)
 	}
